@@ -1,0 +1,3 @@
+"""cathodeflow: a campaign manager for discovering battery electrodes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,41 @@
+"""Settings of one machine, read late. What a campaign is stands in its definition, not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Machine settings from the environment (`CATHODEFLOW_…`) or the defaults below."""
+
+    model_config = SettingsConfigDict(env_prefix="CATHODEFLOW_", extra="forbid", validate_assignment=True)
+
+    cache_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".cache" / "cathodeflow",
+        description="Pretrained weights and other things that can be fetched again.",
+    )
+    store_file: str = Field("cathodeflow.sqlite", description="File name of the embedded store in a project folder.")
+    store_synchronous: Literal["normal", "full"] = Field(
+        "normal",
+        description="SQLite durability. `normal` survives any killed process; `full` also survives a power cut.",
+    )
+    store_busy_timeout_s: float = Field(60.0, gt=0, description="How long a writer waits for another one.")
+    threads_per_worker: int = Field(1, ge=1, description="Threads of one worker's torch and BLAS.")
+    tick_s: float = Field(2.0, gt=0, description="Seconds between two ticks of the driver.")
+    lease_s: float = Field(30.0, gt=0, description="A driver that is silent for so long has lost its campaign.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+
+
+def get_settings() -> Settings:
+    """Read the settings now.
+
+    Returns
+    -------
+    Settings
+        A fresh object: a changed environment is seen by the next call.
+    """
+    return Settings()  # type: ignore[call-arg,unused-ignore]
