@@ -1,0 +1,98 @@
+"""The campaign document, its events and the attempts at its jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from cathodeflow.records.document import Document, Part, now
+from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Reason, Stage
+
+
+class StageTime(Part):
+    """When a stage of a round was entered."""
+
+    stage: Stage
+    round: int
+    entered_at: datetime
+
+
+class Lease(Part):
+    """Who drives the campaign, and until when nobody else may."""
+
+    holder: str
+    expires_at: datetime
+
+
+class CampaignRecord(Document):
+    """A campaign. Only `campaign/transitions.py` changes it, by compare-and-set on `version`.
+
+    Attributes
+    ----------
+    definition : dict
+        The whole definition as launched.
+    definition_sha256 : str
+        Of its canonical JSON; a changed file is noticed by it.
+    version : int
+        Grows with each transition.
+    selections : dict
+        Round (as text) to the candidate keys chosen for labelling in it.
+    shortlist : list of str
+        Compositions to be validated, pristine host first.
+    message : str
+        Why it is where it is, for people.
+    """
+
+    definition: dict[str, Any]
+    definition_sha256: str
+    definition_folder: str
+    provenance: str
+    state: CampaignState = CampaignState.RUNNING
+    stage: Stage = Stage.ENUMERATE
+    round: int = 0
+    version: int = 0
+    selections: dict[str, list[str]] = {}
+    shortlist: list[str] = []
+    counters: dict[str, int] = {}
+    stage_times: list[StageTime] = []
+    message: str = ""
+    started_at: datetime = Field(default_factory=now)
+    finished_at: datetime | None = None
+    software: dict[str, str] = {}
+    lease: Lease | None = None
+
+
+class EventRecord(Document):
+    """One line of a campaign's log. Never changed."""
+
+    campaign: str
+    kind: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class AttemptRecord(Document):
+    """One attempt at a job that did not end well, and what was decided.
+
+    `_id` is ``<campaign>/<kind>/<key>/<attempt>``.
+
+    Attributes
+    ----------
+    considered : list of str
+        What the policy weighed, in words.
+    action : str
+        What it decided: ``rerun``, ``quarantine``, ``adopt``.
+    """
+
+    campaign: str
+    kind: JobKind
+    key: str
+    attempt: int
+    fw_id: int | None
+    outcome: Outcome
+    reason: Reason
+    message: str = ""
+    considered: list[str] = []
+    action: str
