@@ -1,0 +1,218 @@
+"""The schema of ``campaign.yaml``: everything a campaign is, checked before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+D_BLOCK = "d-block"
+
+Window = tuple[float | None, float | None]
+PAPER_WINDOWS: dict[str, Window] = {"V21": (3.49, 3.90), "V43": (2.0, None)}  # S0 section 3.4
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A part of the definition: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LevelDefinition(Section):
+    """One working-ion content of an own host: its crystal, and which sites are substituted if indices are needed."""
+
+    label: str = Field(pattern=r"^[A-Z][a-z]?\d+(\.\d+)?$", description="Ion and content per formula unit, e.g. Na3.")
+    file: str = Field(description="CIF (or any file pymatgen reads), relative to the definition's folder.")
+    sites: list[int] | None = Field(None, description="Indices of the substitution sites; by element when absent.")
+
+
+class HostDefinition(Section):
+    """The host crystal: a packaged one, or one from the user's files."""
+
+    packaged: str | None = None
+    name: str | None = Field(None, pattern=r"^[a-z0-9_]+$")
+    working_ion: str | None = None
+    formula_units: int | None = Field(None, ge=1)
+    substitute: str | None = Field(None, description="Element whose sites are substituted.")
+    levels: list[LevelDefinition] = []
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> HostDefinition:
+        own = [self.name, self.working_ion, self.formula_units, self.substitute]
+        if self.packaged is not None:
+            if any(value is not None for value in own) or self.levels:
+                raise ValueError("give either `packaged` or an own host (name, working_ion, …), not both")
+        elif any(value is None for value in own) or len(self.levels) < 2:
+            raise ValueError("an own host needs name, working_ion, formula_units, substitute and two or more levels")
+        return self
+
+
+class EngineDefinition(Section):
+    """What computes energies. `parameters` goes to the engine, which refuses what it does not know."""
+
+    name: Literal["mlff", "pair"] = "mlff"
+    model: str = "chgnet-0.3.0"
+    max_force: float = Field(0.05, gt=0, description="A relaxation stops below this force on every atom, eV/Å.")
+    max_steps: int = Field(500, ge=1)
+    parameters: dict[str, Any] = {}
+
+
+class LabelsDefinition(Section):
+    """How many structures are relaxed, and which."""
+
+    total: int = Field(1171, ge=1, description="Over all rounds.")
+    acquisition: Literal["random", "uncertainty"] = "random"
+    rounds: int = Field(1, ge=1, description="Rounds of labelling and retraining; the first is always random.")
+    seed: int = 0
+    max_volume_change: float = Field(40.0, gt=0, description="Beyond it a relaxation has exploded, percent.")
+
+    @model_validator(mode="after")
+    def _enough_for_rounds(self) -> LabelsDefinition:
+        if self.total < 5 * self.rounds:
+            raise ValueError(f"{self.total} labels are too few for {self.rounds} rounds: give at least five a round")
+        return self
+
+
+class SurrogateDefinition(Section):
+    """How the graph network is retrained (S0: 0.8/0.2, Adam, mean squared error, 1e-3, 128)."""
+
+    pretrained: str = "megnet-2019"
+    seeds: int = Field(3, ge=1, description="Members of the ensemble, per target.")
+    held_out_fraction: float = Field(0.2, gt=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(128, ge=1)
+    max_epochs: int = Field(1000, ge=1)
+    patience: int = Field(100, ge=1, description="Epochs without a better validation loss before training stops.")
+
+
+class PredictionDefinition(Section):
+    """How the space is cut into jobs."""
+
+    shard_size: int = Field(4000, ge=1, description="Candidates per job.")
+
+
+class ScreeningDefinition(Section):
+    """The rules a composition has to pass, in this order; defaults are the paper's (S0 section 3.4)."""
+
+    relaxation_energy_variation: float | None = Field(0.05, gt=0, description="eV/atom; null switches the rule off.")
+    variation_measure: Literal["range", "max"] = Field(
+        "range", description="Largest minus smallest E_relax over the levels, or the largest itself."
+    )
+    step_shape: bool = True
+    voltage_windows: dict[str, Window] | None = Field(
+        None,
+        description="Lowest and highest allowed value per voltage, V; null is open. The paper's where a host has V21, V43.",
+    )
+
+    @field_validator("voltage_windows")
+    @classmethod
+    def _ordered(cls, windows: dict[str, Window] | None) -> Any:
+        for name, (low, high) in (windows or {}).items():
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"{name}: the lower limit {low} V is not below the upper limit {high} V")
+        return windows
+
+    def windows_for(self, voltage_names: tuple[str, ...]) -> dict[str, Window]:
+        """Return the windows to apply to a host with these voltages: the definition's own, else the paper's."""
+        if self.voltage_windows is not None:
+            return dict(self.voltage_windows)
+        return {name: window for name, window in PAPER_WINDOWS.items() if name in voltage_names}
+
+
+class ValidationDefinition(Section):
+    """Which of the screened are computed at every level."""
+
+    per_list: int = Field(10, ge=0, description="Best of the noble and of the other list, each.")
+
+
+class FailureDefinition(Section):
+    """What is borne."""
+
+    tolerated_fraction: Fraction = Field(0.2, description="Share of a round's labels that may be quarantined.")
+    max_attempts: int = Field(3, ge=1, description="Per job.")
+
+
+class BudgetDefinition(Section):
+    """What may be spent. Labelling stops when it is reached."""
+
+    core_hours: float | None = Field(None, gt=0)
+
+
+class CampaignDefinition(Section):
+    """A whole campaign, as in ``campaign.yaml``."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    description: str = ""
+    host: HostDefinition
+    elements: list[str] | Literal["d-block"] = D_BLOCK  # type: ignore[assignment]
+    ratios: list[str] | Literal["all"] = Field("all", description="`first/second` site counts, e.g. 2/6.")
+    engine: EngineDefinition = EngineDefinition()
+    labels: LabelsDefinition = LabelsDefinition()
+    surrogate: SurrogateDefinition = SurrogateDefinition()
+    prediction: PredictionDefinition = PredictionDefinition()
+    screening: ScreeningDefinition = ScreeningDefinition()
+    validation: ValidationDefinition = ValidationDefinition()
+    failures: FailureDefinition = FailureDefinition()
+    budget: BudgetDefinition = BudgetDefinition()
+
+    @field_validator("elements")
+    @classmethod
+    def _distinct(cls, elements: Any) -> Any:
+        if isinstance(elements, list):
+            repeated = sorted({symbol for symbol in elements if elements.count(symbol) > 1})
+            if repeated:
+                raise ValueError(f"listed twice: {', '.join(repeated)}")
+            if not elements:
+                raise ValueError("no elements: list at least one")
+        return elements
+
+    @field_validator("ratios")
+    @classmethod
+    def _well_formed(cls, ratios: Any) -> Any:
+        if isinstance(ratios, list):
+            for ratio in ratios:
+                parts = ratio.split("/")
+                if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+                    raise ValueError(f"{ratio!r} is not a ratio of site counts such as 2/6")
+        return ratios
+
+    def ratio_counts(self) -> frozenset[tuple[int, int]] | None:
+        """Return the allowed (first, second) site counts of binaries, None for all."""
+        if isinstance(self.ratios, str):
+            return None
+        return frozenset((int(first), int(second)) for first, second in (ratio.split("/") for ratio in self.ratios))
+
+    def sha256(self) -> str:
+        """Return the hash of the definition's canonical JSON: equal definitions, equal hash."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def changed_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """List what differs between two definitions, as ``key: old → new``.
+
+    Parameters
+    ----------
+    old, new : dict
+        Definitions as `model_dump(mode="json")`.
+    prefix : str
+        Path of the section being compared.
+
+    Returns
+    -------
+    list of str
+        One line per differing key, in order; empty when equal.
+    """
+    lines: list[str] = []
+    for key in sorted(set(old) | set(new)):
+        path = f"{prefix}{key}"
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += changed_keys(before, after, f"{path}.")
+        elif before != after:
+            lines.append(f"{path}: {before} → {after}")
+    return lines

@@ -1,0 +1,216 @@
+"""Reading ``campaign.yaml``: every refusal names the key and the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from cathodeflow.campaign.definition import D_BLOCK, CampaignDefinition, HostDefinition
+from cathodeflow.errors import DefinitionError, HostError
+
+if TYPE_CHECKING:
+    from cathodeflow.science.hosts.host import Host
+
+Location = tuple[str | int, ...]
+
+
+class DefinitionFile:
+    """A definition with the file it was read from, to name lines in later refusals.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    definition : CampaignDefinition
+        What it says.
+    """
+
+    def __init__(self, path: Path, tree: Any, definition: CampaignDefinition) -> None:
+        self.path = path
+        self.definition = definition
+        self._tree = tree
+
+    def refusal(self, location: Location, message: str) -> DefinitionError:
+        """Return the error that names the file, the line and the key at `location`."""
+        return _refusal(self.path, self._tree, location, message)
+
+
+def read_definition(path: Path) -> DefinitionFile:
+    """Read and check the form of a definition file.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file.
+
+    Returns
+    -------
+    DefinitionFile
+        With a definition whose keys, types and ranges are right. What needs crystals is checked by `load_host`.
+
+    Raises
+    ------
+    DefinitionError
+        The file is missing, is no YAML mapping, or a key is unknown, absent or wrong.
+    """
+    tree = _parse(path)
+    try:
+        definition = CampaignDefinition.model_validate(_plain(tree))
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = tuple(part for part in first["loc"] if not _is_union_branch(part))
+        raise _refusal(path, tree, location, _in_words(first)) from error
+    loaded = DefinitionFile(path, tree, definition)
+    _check_elements(loaded)
+    return loaded
+
+
+def load_host(loaded: DefinitionFile) -> Host:
+    """Build and check the host of a definition, and what depends on its sites and levels.
+
+    Raises
+    ------
+    DefinitionError
+        A missing crystal file, a ratio that does not fill the sites, a voltage the levels do not have.
+    HostError
+        The crystals cannot carry the campaign; the message says why.
+    """
+    from cathodeflow.science.hosts.host import check_host
+
+    try:
+        host = _build_host(loaded)
+        check_host(host)
+    except HostError as error:
+        raise HostError(str(loaded.refusal(("host",), str(error)))) from error
+    _check_ratios(loaded, host)
+    _check_voltages(loaded, host)
+    return host
+
+
+def substituents(definition: CampaignDefinition) -> tuple[str, ...]:
+    """Return the element symbols of the substitution space."""
+    from cathodeflow.science.hosts.compositions import D_BLOCK_30
+
+    return D_BLOCK_30 if definition.elements == D_BLOCK else tuple(definition.elements)
+
+
+def _build_host(loaded: DefinitionFile) -> Host:
+    from cathodeflow.science.hosts import host as hosts
+
+    section: HostDefinition = loaded.definition.host
+    if section.packaged is not None:
+        return hosts.load_packaged_host(section.packaged)
+    files: dict[str, Path] = {}
+    sites: dict[str, list[int]] = {}
+    for number, level in enumerate(section.levels):
+        file = loaded.path.parent / level.file
+        if not file.is_file():
+            message = f"no such file: {level.file} (looked for beside the definition)"
+            raise loaded.refusal(("host", "levels", number, "file"), message)
+        files[level.label] = file
+        if level.sites is not None:
+            sites[level.label] = level.sites
+    if sites and len(sites) < len(files):
+        raise loaded.refusal(("host", "levels"), "give `sites` for every level or for none")
+    assert section.name is not None
+    assert section.working_ion is not None
+    assert section.formula_units is not None
+    assert section.substitute is not None
+    return hosts.read_host(section.name, section.working_ion, section.formula_units, files, sites or section.substitute)
+
+
+def _check_elements(loaded: DefinitionFile) -> None:
+    from ase.data import atomic_numbers
+
+    elements = loaded.definition.elements
+    for number, symbol in enumerate(elements if isinstance(elements, list) else []):
+        if symbol not in atomic_numbers or symbol == "X":
+            raise loaded.refusal(("elements", number), f"{symbol!r} is not a chemical element")
+
+
+def _check_ratios(loaded: DefinitionFile, host: Host) -> None:
+    for number, ratio in enumerate(loaded.definition.ratios if isinstance(loaded.definition.ratios, list) else []):
+        filled = sum(int(part) for part in ratio.split("/"))
+        if filled != host.n_sites:
+            message = f"{ratio} fills {filled} sites, but the host has {host.n_sites} substitution sites"
+            raise loaded.refusal(("ratios", number), message)
+
+
+def _check_voltages(loaded: DefinitionFile, host: Host) -> None:
+    from cathodeflow.science.energetics.voltage import voltage_names
+
+    known = voltage_names([level.label for level in host.levels])
+    for name in loaded.definition.screening.voltage_windows or {}:
+        if name not in known:
+            message = f"the levels of this host have no voltage {name}, only {', '.join(known)}"
+            raise loaded.refusal(("screening", "voltage_windows", name), message)
+
+
+def _parse(path: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DefinitionError(f"cannot read {path}: {error.strerror}; give the path of a campaign.yaml") from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = (error.problem or "not YAML").split("\n")[0]
+        raise DefinitionError(f"{path}, line {line}: {problem}") from error
+    except (YAMLError, ValueError) as error:
+        raise DefinitionError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(tree, CommentedMap):
+        raise DefinitionError(f"{path}, line 1: a campaign definition is a mapping of keys; this is none")
+    return tree
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _is_union_branch(part: str | int) -> bool:
+    return isinstance(part, str) and ("[" in part or part in {"function-after", "tuple"})
+
+
+def _in_words(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key (see `cflow init` for those there are)"
+    if error["type"] == "missing":
+        return "this key is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = error.get("input")
+    return f"{message}, not {given!r}" if isinstance(given, str | int | float) else message
+
+
+def _refusal(path: Path, tree: Any, location: Location, message: str) -> DefinitionError:
+    key = ".".join(str(part) for part in location) or "the definition"
+    return DefinitionError(f"{path}, line {_line_of(tree, location)}: {key}: {message}")
+
+
+def _line_of(tree: Any, location: Location) -> int:
+    """Return the line of the deepest part of `location` that the file has."""
+    line, node = 1, tree
+    for part in location:
+        marks = getattr(node, "lc", None)
+        if marks is None:
+            break
+        if isinstance(node, dict) and part in node:
+            line = marks.key(part)[0] + 1
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            line = marks.item(part)[0] + 1
+        else:
+            break
+        node = node[part]
+    return line
