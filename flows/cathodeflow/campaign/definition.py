@@ -105,7 +105,7 @@ class ScreeningDefinition(Section):
     step_shape: bool = True
     voltage_windows: dict[str, Window] | None = Field(
         None,
-        description="Lowest and highest allowed value per voltage, V; null is open. The paper's where a host has V21, V43.",
+        description="Lowest and highest allowed value per voltage, V; null is open. Absent: the paper's.",
     )
 
     @field_validator("voltage_windows")

@@ -1,0 +1,202 @@
+"""What a campaign does next: pure functions of a snapshot, testable without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cathodeflow.records.outcomes import JobKind, Outcome, Stage
+
+# FireWorks' words for a job that still has a future of its own.
+ACTIVE_STATES = frozenset({"WAITING", "READY", "RESERVED", "RUNNING", "PAUSED", "DEFUSED", "ARCHIVED"})
+
+JOB_OF_STAGE: Mapping[Stage, JobKind] = {
+    Stage.REFERENCE: JobKind.REFERENCE,
+    Stage.LABEL: JobKind.LABEL,
+    Stage.TRAIN: JobKind.TRAIN,
+    Stage.PREDICT: JobKind.PREDICT,
+    Stage.SCREEN: JobKind.SCREEN,
+    Stage.VALIDATE: JobKind.LABEL,
+}
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One workflow of a stage as FireWorks has it.
+
+    Attributes
+    ----------
+    key : str
+        What it makes (see `JobKind`).
+    state : str
+        FireWorks' state of its Firework.
+    fw_id : int
+        The Firework.
+    failures : int
+        Failed attempts already written down for it.
+    """
+
+    key: str
+    state: str
+    fw_id: int
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class StageSnapshot:
+    """All that the policy needs to know of a stage.
+
+    Attributes
+    ----------
+    wanted : tuple of str
+        Keys of what the stage has to make.
+    settled : mapping of str to Outcome
+        Keys whose document is written.
+    jobs : mapping of str to JobView
+        Workflows by key.
+    max_attempts : int
+        Per job.
+    tolerated_fraction : float or None
+        Share of the members that may be quarantined; None where each member is needed.
+    budget_spent : bool
+        Nothing more may be submitted; what runs is finished.
+    """
+
+    wanted: tuple[str, ...]
+    settled: Mapping[str, Outcome]
+    jobs: Mapping[str, JobView]
+    max_attempts: int
+    tolerated_fraction: float | None
+    budget_spent: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed attempt, and what follows from it."""
+
+    job: JobView
+    attempt: int
+    action: str  # rerun | quarantine | stop
+    considered: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one tick has to do in a stage, in this order; `finished` and `stop` are as it stands before doing it."""
+
+    harvest: tuple[JobView, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    submit: tuple[str, ...] = ()
+    finished: bool = False
+    stop: str | None = None
+    left_out: tuple[str, ...] = field(default=())
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do but wait."""
+        return not (self.harvest or self.failures or self.submit or self.finished or self.stop)
+
+
+def decide(snapshot: StageSnapshot) -> Decision:
+    """Decide what a stage needs next.
+
+    Parameters
+    ----------
+    snapshot : StageSnapshot
+        What is wanted, written and running.
+
+    Returns
+    -------
+    Decision
+        Deterministic: the same snapshot gives the same decision, and a decision carried out twice changes nothing
+        the second time.
+    """
+    harvest: list[JobView] = []
+    failures: list[Failure] = []
+    submit: list[str] = []
+    left_out: list[str] = []
+    active = 0
+    for key in snapshot.wanted:
+        if key in snapshot.settled:
+            continue
+        job = snapshot.jobs.get(key)
+        if job is None:
+            (left_out if snapshot.budget_spent else submit).append(key)
+        elif job.state == "COMPLETED":
+            harvest.append(job)
+        elif job.state == "FIZZLED":
+            failures.append(_judge_failure(job, snapshot))
+        else:
+            active += 1
+    open_ends = bool(harvest or failures or submit or active)
+    return Decision(
+        tuple(harvest), tuple(failures), tuple(submit), not open_ends, _too_many_quarantined(snapshot), tuple(left_out)
+    )
+
+
+def _judge_failure(job: JobView, snapshot: StageSnapshot) -> Failure:
+    attempt = job.failures + 1
+    considered = [f"attempt {attempt} of {snapshot.max_attempts}"]
+    if attempt < snapshot.max_attempts:
+        considered.append("the same job may end well when run again: attempts are left")
+        return Failure(job, attempt, "rerun", tuple(considered))
+    considered.append("no attempts are left")
+    if snapshot.tolerated_fraction is None:
+        considered.append("every member of this stage is needed")
+        return Failure(job, attempt, "stop", tuple(considered))
+    considered.append("the stage goes on without it, within the tolerated share")
+    return Failure(job, attempt, "quarantine", tuple(considered))
+
+
+def _too_many_quarantined(snapshot: StageSnapshot) -> str | None:
+    if snapshot.tolerated_fraction is None or not snapshot.wanted:
+        return None
+    lost = sum(snapshot.settled.get(key) == Outcome.QUARANTINED for key in snapshot.wanted)
+    allowed = snapshot.tolerated_fraction * len(snapshot.wanted)
+    if lost <= allowed:
+        return None
+    return (
+        f"{lost} of {len(snapshot.wanted)} labels of this stage are quarantined; "
+        f"the definition tolerates {snapshot.tolerated_fraction:.0%}"
+    )
+
+
+def next_stage(stage: Stage, current_round: int, rounds: int, labels_left: int, shortlist: int) -> tuple[Stage, int]:
+    """Return the stage and round that follow a finished one.
+
+    Parameters
+    ----------
+    stage : Stage
+        The stage that is finished.
+    current_round, rounds : int
+        Of labelling and retraining, from 0; and how many the definition asks for.
+    labels_left : int
+        Of the definition's total (0 when the budget is spent).
+    shortlist : int
+        Compositions to validate.
+
+    Returns
+    -------
+    tuple of (Stage, int)
+        Next stage and its round.
+    """
+    order = {
+        Stage.ENUMERATE: Stage.REFERENCE,
+        Stage.REFERENCE: Stage.LABEL,
+        Stage.LABEL: Stage.TRAIN,
+        Stage.TRAIN: Stage.PREDICT,
+        Stage.PREDICT: Stage.SCREEN,
+        Stage.VALIDATE: Stage.DONE,
+        Stage.DONE: Stage.DONE,
+    }
+    if stage != Stage.SCREEN:
+        return order[stage], current_round
+    if current_round + 1 < rounds and labels_left > 0:
+        return Stage.LABEL, current_round + 1
+    return (Stage.VALIDATE if shortlist else Stage.DONE), current_round
+
+
+def labels_of_round(total: int, rounds: int, current_round: int) -> int:
+    """Return how many labels round `current_round` chooses: equal shares, the first takes the remainder."""
+    share = total // rounds
+    return share + total % rounds if current_round == 0 else share
