@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
-from cathodeflow.records.document import Document, Part, now
+from cathodeflow.records.document import Document, Moment, Part, now
 from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Reason, Stage
 
 
@@ -16,14 +15,14 @@ class StageTime(Part):
 
     stage: Stage
     round: int
-    entered_at: datetime
+    entered_at: Moment
 
 
 class Lease(Part):
     """Who drives the campaign, and until when nobody else may."""
 
     holder: str
-    expires_at: datetime
+    expires_at: Moment
 
 
 class CampaignRecord(Document):
@@ -58,8 +57,8 @@ class CampaignRecord(Document):
     counters: dict[str, int] = {}
     stage_times: list[StageTime] = []
     message: str = ""
-    started_at: datetime = Field(default_factory=now)
-    finished_at: datetime | None = None
+    started_at: Moment = Field(default_factory=now)
+    finished_at: Moment | None = None
     software: dict[str, str] = {}
     lease: Lease | None = None
 

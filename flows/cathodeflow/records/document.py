@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
@@ -36,6 +36,14 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Read a time without zone as UTC: BSON keeps none."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
 class Part(BaseModel):
     """A part of a document."""
 
@@ -59,7 +67,7 @@ class Document(BaseModel):
 
     id: str = Field(alias="_id")
     schema_version: int = SCHEMA_VERSION
-    created_at: datetime = Field(default_factory=now)
+    created_at: Moment = Field(default_factory=now)
 
     def to_mongo(self) -> dict[str, Any]:
         """Return the document as the store keeps it (`_id`, plain values)."""

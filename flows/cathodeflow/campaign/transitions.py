@@ -1,0 +1,245 @@
+"""The only writer of campaign state. Every function is idempotent and one atomic transaction of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.errors import CampaignError, LeaseError
+from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord, Lease, StageTime
+from cathodeflow.records.document import Document, now
+from cathodeflow.records.outcomes import CampaignState, Stage
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+CHUNK = 5000
+
+
+def read_campaign(project: Project, name: str) -> CampaignRecord:
+    """Read a campaign.
+
+    Raises
+    ------
+    CampaignError
+        There is none of that name; says which there are.
+    """
+    document = project.database["campaigns"].find_one({"_id": name})
+    if document is None:
+        names = sorted(entry["_id"] for entry in project.database["campaigns"].find({}, {"_id": 1}))
+        there = f"there are: {', '.join(names)}" if names else "the project has none yet: `cflow launch campaign.yaml`"
+        raise CampaignError(f"no campaign named {name!r} in {project.folder}; {there}")
+    return CampaignRecord.from_mongo(document)
+
+
+def create_campaign(project: Project, record: CampaignRecord) -> None:
+    """Write a new campaign.
+
+    Raises
+    ------
+    CampaignError
+        The name is taken.
+    """
+    with project.transaction():
+        if project.database["campaigns"].find_one({"_id": record.id}, {"_id": 1}) is not None:
+            raise CampaignError(f"a campaign named {record.id!r} exists already: choose another name")
+        project.database["campaigns"].insert_one(record.to_mongo())
+        append_event(project, record.id, "launched", f"campaign {record.id} launched")
+
+
+def record_once(project: Project, collection: str, document: Document) -> bool:
+    """Write a document unless one with its natural key is there.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    with project.transaction():
+        if project.database[collection].find_one({"_id": document.id}, {"_id": 1}) is not None:
+            return False
+        project.database[collection].insert_one(document.to_mongo())
+        return True
+
+
+def record_many_once(project: Project, collection: str, documents: Iterable[Document]) -> int:
+    """Write many documents, those that are there already left as they are.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    collection : str
+        Where to.
+    documents : iterable of Document
+        May be a generator: it is written in chunks, each atomic.
+
+    Returns
+    -------
+    int
+        How many were new.
+    """
+    written, stream = 0, iter(documents)
+    while chunk := [document.to_mongo() for document in islice(stream, CHUNK)]:
+        written += project.insert_missing(collection, chunk)
+    return written
+
+
+def append_event(
+    project: Project, campaign: str, kind: str, message: str, details: dict[str, Any] | None = None
+) -> None:
+    """Add a line to a campaign's log."""
+    with project.transaction():
+        counted = project.database["campaigns"].find_one_and_update(
+            {"_id": campaign}, {"$inc": {"counters.events": 1}}, projection={"counters": 1}
+        )
+        number = (counted or {}).get("counters", {}).get("events", 0) + 1
+        event = EventRecord(
+            id=f"{campaign}/{number:08d}", campaign=campaign, kind=kind, message=message, details=details or {}
+        )
+        project.database["events"].insert_one(event.to_mongo())
+
+
+def record_attempt(project: Project, attempt: AttemptRecord) -> bool:
+    """Write down a failed attempt and what was decided, once."""
+    return record_once(project, "attempts", attempt)
+
+
+def _compare_and_set(project: Project, campaign: CampaignRecord, changes: dict[str, Any]) -> CampaignRecord:
+    """Apply `changes` if nobody else moved the campaign on since it was read.
+
+    Raises
+    ------
+    CampaignError
+        Somebody did; reading it again and deciding anew is the remedy, which the next tick does.
+    """
+    matched = project.database["campaigns"].update_one(
+        {"_id": campaign.id, "version": campaign.version}, {"$set": changes, "$inc": {"version": 1}}
+    )
+    if matched.matched_count != 1:
+        raise CampaignError(f"campaign {campaign.id} was moved on by somebody else; the next tick reads it anew")
+    return read_campaign(project, campaign.id)
+
+
+def enter_stage(
+    project: Project, campaign: CampaignRecord, stage: Stage, round_number: int, changes: dict[str, Any] | None = None
+) -> CampaignRecord:
+    """Move a campaign to a stage.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    campaign : CampaignRecord
+        As it was read; compare-and-set on its version.
+    stage : Stage
+        Where to.
+    round_number : int
+        Round of labelling it belongs to, from 0.
+    changes : dict, optional
+        Further fields that change with it, e.g. the selection of the round.
+
+    Returns
+    -------
+    CampaignRecord
+        As it is now.
+    """
+    with project.transaction():
+        time = StageTime(stage=stage, round=round_number, entered_at=now())
+        fields: dict[str, Any] = {
+            "stage": stage.value,
+            "round": round_number,
+            "stage_times": [entry.model_dump() for entry in (*campaign.stage_times, time)],
+            **(changes or {}),
+        }
+        if stage == Stage.DONE:
+            fields |= {"state": CampaignState.DONE.value, "finished_at": now()}
+        entered = _compare_and_set(project, campaign, fields)
+        append_event(project, campaign.id, "stage", f"entered {stage} (round {round_number + 1})")
+        return entered
+
+
+def choose_labels(project: Project, campaign: CampaignRecord, round_number: int, keys: Sequence[str]) -> CampaignRecord:
+    """Write down which candidates a round labels; a choice once written stays."""
+    with project.transaction():
+        current = read_campaign(project, campaign.id)
+        if str(round_number) in current.selections:
+            return current
+        chosen = _compare_and_set(project, current, {f"selections.{round_number}": list(keys)})
+        append_event(project, campaign.id, "selection", f"round {round_number + 1}: {len(keys)} candidates to label")
+        return chosen
+
+
+def change_state(
+    project: Project, name: str, allowed: frozenset[CampaignState], state: CampaignState, message: str
+) -> CampaignRecord:
+    """Pause, resume or stop a campaign.
+
+    Raises
+    ------
+    CampaignError
+        Its present state does not allow it.
+    """
+    with project.transaction():
+        campaign = read_campaign(project, name)
+        if campaign.state == state:
+            return campaign
+        if campaign.state not in allowed:
+            raise CampaignError(f"campaign {name} is {campaign.state}: it cannot become {state}")
+        changed = _compare_and_set(project, campaign, {"state": state.value, "message": message})
+        append_event(project, name, state.value, message)
+        return changed
+
+
+def pause(project: Project, name: str) -> CampaignRecord:
+    """Let no further job of a campaign start; those that run are finished."""
+    return change_state(project, name, frozenset({CampaignState.RUNNING}), CampaignState.PAUSED, "paused by a person")
+
+
+def resume(project: Project, name: str) -> CampaignRecord:
+    """Let a paused or stopped campaign go on."""
+    allowed = frozenset({CampaignState.PAUSED, CampaignState.STOPPED})
+    return change_state(project, name, allowed, CampaignState.RUNNING, "resumed by a person")
+
+
+def stop(project: Project, name: str, reason: str) -> CampaignRecord:
+    """End a campaign that cannot go on, with the reason."""
+    return change_state(project, name, frozenset({CampaignState.RUNNING}), CampaignState.STOPPED, reason)
+
+
+def take_lease(project: Project, name: str, holder: str, seconds: float) -> None:
+    """Become, or stay, the campaign's only driver.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    holder : str
+        Names this driver: host, process and its start.
+    seconds : float
+        For how long without a word from it.
+
+    Raises
+    ------
+    LeaseError
+        Another driver holds it and was heard from lately.
+    """
+    with project.transaction():
+        held = read_campaign(project, name).lease
+        if held is not None and held.holder != holder and held.expires_at > now():
+            remaining = (held.expires_at - now()).total_seconds()
+            raise LeaseError(
+                f"campaign {name} is driven by {held.holder}; stop that one, "
+                f"or wait {remaining:.0f} s after it has died"
+            )
+        lease = Lease(holder=holder, expires_at=now() + timedelta(seconds=seconds))
+        project.database["campaigns"].update_one({"_id": name}, {"$set": {"lease": lease.model_dump()}})
+
+
+def release_lease(project: Project, name: str, holder: str) -> None:
+    """Let go of a campaign; nothing happens if somebody else holds it by now."""
+    project.database["campaigns"].update_one({"_id": name, "lease.holder": holder}, {"$set": {"lease": None}})
