@@ -1,1 +1,1 @@
-"""Room."""
+"""Where documents live: the embedded store, connections, collections, indexes and blobs."""
