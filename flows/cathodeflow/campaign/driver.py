@@ -1,0 +1,247 @@
+"""The loop: worker processes, one tick after another, until the campaign ends. Killing it anywhere loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cathodeflow.campaign import transitions
+from cathodeflow.records.outcomes import CampaignState
+from cathodeflow.settings import get_settings
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from cathodeflow.campaign.stages import Recipes
+    from cathodeflow.records.campaign import CampaignRecord
+    from cathodeflow.storage.connection import Project
+
+
+class WorkerPool:
+    """Worker processes of this machine; one that dies is started anew.
+
+    Parameters
+    ----------
+    folder : Path
+        The project.
+    campaign : str
+        Only its jobs are run.
+    size : int
+        How many processes.
+    threads : int
+        Threads of each.
+    """
+
+    def __init__(self, folder: Path, campaign: str, size: int, threads: int) -> None:
+        self._folder = folder
+        self._campaign = campaign
+        self._size = size
+        self._threads = threads
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def keep_alive(self) -> int:
+        """Start what is missing.
+
+        Returns
+        -------
+        int
+            How many had died since the last call.
+        """
+        died = 0
+        for number in range(self._size):
+            process = self._processes.get(number)
+            if process is not None and process.poll() is None:
+                continue
+            died += process is not None
+            self._processes[number] = self._start(number)
+        return died
+
+    def alive(self) -> int:
+        """Return how many are running."""
+        return sum(process.poll() is None for process in self._processes.values())
+
+    def ask_to_finish(self) -> None:
+        """Ask the workers to end after their present job."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """End the workers at once.
+
+        A job ended so stays RUNNING in the store; the next driver finds its process gone and runs it again.
+        """
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        logs = self._folder / "logs"
+        logs.mkdir(exist_ok=True)
+        environment = os.environ | dict.fromkeys(
+            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(self._threads)
+        )
+        command = [sys.executable, "-m", "cathodeflow.dispatch.worker", "--project", str(self._folder)]
+        command += ["--campaign", self._campaign, "--worker-id", str(number), "--threads", str(self._threads)]
+        with (logs / f"worker-{number}.log").open("ab") as log:
+            # An own session: Ctrl-C in the terminal reaches the driver only, which then decides for the workers.
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+@dataclass
+class Interruption:
+    """How often a person asked the driver to end (Ctrl-C, or SIGTERM)."""
+
+    asked: int = 0
+    signals: list[int] = field(default_factory=list)
+
+    def __call__(self, signum: int, _frame: FrameType | None) -> None:
+        """Count a signal."""
+        self.asked += 1
+        self.signals.append(signum)
+
+
+@contextmanager
+def watch_interruptions() -> Iterator[Interruption]:
+    """Count SIGINT and SIGTERM instead of dying by them, as long as the block lasts."""
+    interruption = Interruption()
+    before = {number: signal.signal(number, interruption) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def driver_name() -> str:
+    """Return the name a driver holds leases under: host, process and its start, so that a reused pid is another."""
+    import psutil
+
+    process = psutil.Process()
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def drive(
+    project: Project,
+    name: str,
+    workers: int,
+    on_tick: Callable[[CampaignRecord], None] | None = None,
+    recipes: Recipes | None = None,
+) -> CampaignRecord:
+    """Run a campaign on this machine until it is done, stopped or interrupted.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    workers : int
+        Worker processes to keep; 0 only ticks (workers run elsewhere).
+    on_tick : callable, optional
+        Called after each tick with the campaign as it stands.
+    recipes : Recipes, optional
+        Replace the workflows that are submitted.
+
+    Returns
+    -------
+    CampaignRecord
+        As it stands at the end.
+
+    Raises
+    ------
+    LeaseError
+        Another driver holds the campaign.
+    """
+    settings = get_settings()
+    _free_lease_of_the_dead(project, name)
+    driver = _Driver(
+        project, name, driver_name(), WorkerPool(project.folder, name, workers, settings.threads_per_worker)
+    )
+    driver.renew_lease()
+    try:
+        with watch_interruptions() as interruption:
+            campaign = driver.loop(interruption, on_tick, recipes)
+            driver.let_jobs_finish(interruption)
+    finally:
+        driver.pool.end()
+        transitions.release_lease(project, name, driver.holder)
+    return campaign
+
+
+@dataclass(frozen=True)
+class _Driver:
+    """One run of the loop."""
+
+    project: Project
+    name: str
+    holder: str
+    pool: WorkerPool
+
+    def renew_lease(self) -> None:
+        transitions.take_lease(self.project, self.name, self.holder, get_settings().lease_s)
+
+    def loop(
+        self,
+        interruption: Interruption,
+        on_tick: Callable[[CampaignRecord], None] | None,
+        recipes: Recipes | None,
+    ) -> CampaignRecord:
+        while True:
+            campaign = self.tick(recipes)
+            if on_tick is not None:
+                on_tick(campaign)
+            if campaign.state in {CampaignState.DONE, CampaignState.STOPPED}:
+                return campaign
+            wake_at = time.monotonic() + get_settings().tick_s
+            while time.monotonic() < wake_at:
+                if interruption.asked:
+                    return campaign
+                time.sleep(0.1)
+
+    def tick(self, recipes: Recipes | None) -> CampaignRecord:
+        from cathodeflow.campaign.advance import advance
+        from cathodeflow.dispatch.reconcile import reconcile
+
+        self.renew_lease()
+        died = self.pool.keep_alive()
+        if died:
+            message = f"{died} worker(s) died and were started anew; see the logs folder"
+            transitions.append_event(self.project, self.name, "worker_died", message)
+        reconcile(self.project, self.name)
+        return advance(self.project, self.name, recipes, keep_lease=self.renew_lease)
+
+    def let_jobs_finish(self, interruption: Interruption) -> None:
+        """Let the present jobs end by themselves; a second Ctrl-C gives up on them."""
+        self.pool.ask_to_finish()
+        while self.pool.alive() and interruption.asked < 2:
+            self.renew_lease()
+            time.sleep(0.1)
+
+
+def _free_lease_of_the_dead(project: Project, name: str) -> None:
+    """Let go of a lease whose driver ran on this host and is gone: nobody need wait for it to expire."""
+    import psutil
+
+    lease = transitions.read_campaign(project, name).lease
+    if lease is None:
+        return
+    host, pid, created = lease.holder.rsplit(":", 2)
+    if host != socket.gethostname():
+        return
+    try:
+        alive = abs(psutil.Process(int(pid)).create_time() - float(created)) < 1.0
+    except psutil.NoSuchProcess:
+        alive = False
+    if not alive:
+        transitions.release_lease(project, name, lease.holder)
