@@ -136,8 +136,8 @@ def make_plan(definition: CampaignDefinition, host: Host, costs: UnitCosts | Non
 
     unit = costs or UnitCosts()
     elements = substituents(definition)
-    space = count_space(host, elements, definition.ratio_counts())
-    candidates = sum(level.distinct for level in space.levels)
+    space = count_space(host, elements, ratios=definition.ratio_counts())
+    candidates = space.distinct
     framework = {site.specie.symbol for level in host.levels for site in level.structure}
     jobs = count_jobs(definition, candidates, len(framework | set(elements)), len(host.levels))
     relaxation_s = _relaxation_seconds(definition, host, unit)

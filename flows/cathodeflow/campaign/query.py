@@ -97,7 +97,7 @@ def parse_filter(text: str | None) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         where = f"column {error.colno}" if "\n" not in text else f"line {error.lineno}, column {error.colno}"
         raise DefinitionError(
-            f"the filter is not JSON at {where}: {error.msg}; write for example '{{\"level\": \"Na3\"}}'"
+            f'the filter is not JSON at {where}: {error.msg}; write for example \'{{"level": "Na3"}}\''
         ) from error
     try:
         options = json_util.JSONOptions(tz_aware=False)
@@ -105,7 +105,7 @@ def parse_filter(text: str | None) -> dict[str, Any]:
     except (BSONError, ValueError, TypeError) as error:
         raise DefinitionError(f"the filter holds extended JSON that cannot be read: {error}") from error
     if not isinstance(found, dict):
-        raise DefinitionError(f"a filter is a JSON object such as '{{\"level\": \"Na3\"}}', not {text.strip()[:40]}")
+        raise DefinitionError(f'a filter is a JSON object such as \'{{"level": "Na3"}}\', not {text.strip()[:40]}')
     _refuse_code(found)
     return found
 
@@ -114,7 +114,9 @@ def _refuse_code(value: Any) -> None:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key in _FORBIDDEN:
-                raise DefinitionError(f"the operator {key} runs code and is refused; use comparisons such as $gt or $in")
+                raise DefinitionError(
+                    f"the operator {key} runs code and is refused; use comparisons such as $gt or $in"
+                )
             _refuse_code(item)
     elif isinstance(value, list):
         for item in value:
@@ -269,7 +271,9 @@ def rows_of(
             columns += [(f"{field}.{key}", place, key) for key in keys]
         else:
             columns.append((field, place, None))
-    rows = [tuple(row[place] if key is None else (row[place] or {}).get(key) for _, place, key in columns) for row in raw]
+    rows = [
+        tuple(row[place] if key is None else (row[place] or {}).get(key) for _, place, key in columns) for row in raw
+    ]
     return tuple(name for name, _, _ in columns), rows
 
 

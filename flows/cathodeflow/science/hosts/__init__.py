@@ -1,1 +1,1 @@
-"""Room."""
+"""Host crystals, their working-ion levels, and every arrangement of substituents on their sites."""
