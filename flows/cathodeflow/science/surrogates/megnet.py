@@ -270,13 +270,24 @@ class MEGNet(nn.Module):
         """Gaussian expansion of edge lengths in angstrom, (m,) to (m, n_basis)."""
         return torch.exp(-(((distance[:, None] - self.centres) / self.config.basis_width) ** 2))
 
-    def forward(self, batch: GraphBatch) -> Tensor:
-        """Predict, shape (n_crystals,), eV/atom."""
+    def encode(self, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Make the first atom (n_atoms, 32), edge (n_edges, 32) and state (n_crystals, 32) features."""
         edges = self.edge_encoder(self.expand(batch.distance))
         atoms = self.atom_encoder(self.embedding(batch.numbers))
         state = self.state_encoder(edges.new_zeros(batch.n_crystals, 2))
-        for block in self.blocks:
-            atoms, edges, state = block(atoms, edges, state, batch)
+        return atoms, edges, state
+
+    def run_blocks(
+        self, features: tuple[Tensor, Tensor, Tensor], batch: GraphBatch, start: int = 0, stop: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Send features through blocks `start` to `stop` (exclusive; all by default)."""
+        for number in range(start, self.config.n_blocks if stop is None else stop):
+            features = self.blocks[number](*features, batch)
+        return features
+
+    def read_out(self, features: tuple[Tensor, Tensor, Tensor], batch: GraphBatch) -> Tensor:
+        """Turn the last features into predictions, shape (n_crystals,), eV/atom."""
+        atoms, edges, state = features
         vector = torch.cat(
             [
                 self.atom_readout(atoms, batch.atom_crystal, batch.n_crystals),
@@ -286,6 +297,10 @@ class MEGNet(nn.Module):
             dim=1,
         )
         return self.head(vector)[:, 0] * self.target_std + self.target_mean
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """Predict, shape (n_crystals,), eV/atom."""
+        return self.read_out(self.run_blocks(self.encode(batch), batch), batch)
 
     def check_numbers(self, numbers: NDArray[np.int64]) -> None:
         """Refuse elements the embedding has no row for.
