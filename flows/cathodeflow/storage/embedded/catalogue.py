@@ -140,7 +140,8 @@ class Catalogue:
 def create_collection(file: StoreFile, database: str, name: str, options: dict[str, Any] | None = None) -> None:
     """Enter a collection and make its table; call inside a transaction."""
     cursor = file.execute(
-        "INSERT INTO collections (database, name, options) VALUES (?, ?, ?)", (database, name, bson.encode(options or {}))
+        "INSERT INTO collections (database, name, options) VALUES (?, ?, ?)",
+        (database, name, bson.encode(options or {})),
     )
     file.execute(
         f"CREATE TABLE documents_{cursor.lastrowid} (seq INTEGER PRIMARY KEY, id NOT NULL UNIQUE, body BLOB NOT NULL)"

@@ -105,6 +105,8 @@ class MongoClient(mongomock_ng.MongoClient):
         Make the file when it is absent.
     tz_aware : bool
         Return dates with their time zone (UTC).
+    file : StoreFile, optional
+        Use this open file in place of `host`.
 
     Raises
     ------
@@ -113,16 +115,24 @@ class MongoClient(mongomock_ng.MongoClient):
     """
 
     def __init__(
-        self, host: str | Path, port: Any = None, *, create: bool = True, tz_aware: bool = False, **_ignored: Any
+        self,
+        host: str | Path,
+        port: Any = None,
+        *,
+        create: bool = True,
+        tz_aware: bool = False,
+        file: StoreFile | None = None,
+        **_ignored: Any,
     ) -> None:
-        settings = get_settings()
-        path = Path(str(host).removeprefix(SCHEME))
-        self.file = StoreFile(
-            path,
-            synchronous=settings.store_synchronous,
-            busy_timeout_s=settings.store_busy_timeout_s,
-            create=create,
-        )
+        if file is None:
+            settings = get_settings()
+            file = StoreFile(
+                Path(str(host).removeprefix(SCHEME)),
+                synchronous=settings.store_synchronous,
+                busy_timeout_s=settings.store_busy_timeout_s,
+                create=create,
+            )
+        self.file = file
         super().__init__(tz_aware=tz_aware, _store=self)
         _enable_gridfs()
 

@@ -267,9 +267,7 @@ class Collection(EngineCollection):
             raise _duplicate(error) from error
         return data["_id"]
 
-    def insert_many(
-        self, documents: Iterable[dict[str, Any]], ordered: bool = True, **options: Any
-    ) -> Any:
+    def insert_many(self, documents: Iterable[dict[str, Any]], ordered: bool = True, **options: Any) -> Any:
         """Insert documents; arguments as in pymongo. Unordered and without a clash it is fast."""
         documents = list(documents)
         if not ordered and documents and not options and not self._store.options and self._insert_all(documents):

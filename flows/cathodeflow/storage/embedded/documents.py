@@ -118,7 +118,9 @@ class Documents:
             tables.flag_index(self.file, index, multikey=entries.multikey, unordered=not entries.ordered)
         return entries.keys
 
-    def _check_unique(self, index: Index, keys: Iterable[tuple[Key, ...]], seq: int, document: Mapping[str, Any]) -> None:
+    def _check_unique(
+        self, index: Index, keys: Iterable[tuple[Key, ...]], seq: int, document: Mapping[str, Any]
+    ) -> None:
         for key in keys:
             if self.file.execute(index.clash_sql, (*key, seq)).fetchone() is not None:
                 raise ClashError(index.name, [path for path, _ in index.fields], document)

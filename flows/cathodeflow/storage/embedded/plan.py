@@ -247,7 +247,9 @@ def _choice(index: Index, constraints: Mapping[str, Constraint], sort: Sort) -> 
     return _Choice(index, fixed, ranged, sorts)
 
 
-def _choose(entry: CollectionEntry, constraints: Mapping[str, Constraint], sort: Sort, *, limited: bool) -> _Choice | None:
+def _choose(
+    entry: CollectionEntry, constraints: Mapping[str, Constraint], sort: Sort, *, limited: bool
+) -> _Choice | None:
     choices = [_choice(i, constraints, sort) for i in entry.indexes if _usable(i, constraints)]
     useful = [c for c in choices if c.fixed or c.ranged or (c.sorts and limited)]
     return max(useful, key=lambda c: c.rank(constraints), default=None)

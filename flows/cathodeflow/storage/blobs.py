@@ -1,0 +1,78 @@
+"""Large binary things in GridFS, by the sha256 of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.errors import StoreError
+from cathodeflow.storage.collections import BLOBS
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+
+class Blobs:
+    """The project's blobs.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    """
+
+    def __init__(self, project: Project) -> None:
+        import gridfs
+
+        self._project = project
+        self._files = gridfs.GridFS(project.database, BLOBS)
+
+    def put(self, content: bytes, filename: str = "", **metadata: Any) -> str:
+        """Keep some bytes; the same bytes twice are kept once.
+
+        Parameters
+        ----------
+        content : bytes
+            What to keep.
+        filename : str
+            A name for people.
+        **metadata
+            Kept beside it.
+
+        Returns
+        -------
+        str
+            Its id: the sha256 of the content, in hexadecimal.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written.
+        """
+        id_ = hashlib.sha256(content).hexdigest()
+        with self._project.transaction():
+            if not self._files.exists(id_):
+                self._files.put(content, _id=id_, filename=filename, metadata=metadata)
+        return id_
+
+    def get(self, id_: str) -> bytes:
+        """Return the bytes of an id.
+
+        Raises
+        ------
+        StoreError
+            There is no such blob, or its content does not fit its id.
+        """
+        import gridfs
+
+        try:
+            content = bytes(self._files.get(id_).read())
+        except gridfs.NoFile as error:
+            raise StoreError(f"There is no blob {id_} in this project; make it again.") from error
+        if hashlib.sha256(content).hexdigest() != id_:
+            raise StoreError(f"The blob {id_} is damaged; restore the store from a copy or make the blob again.")
+        return content
+
+    def exists(self, id_: str) -> bool:
+        """Whether there is such a blob."""
+        return bool(self._files.exists(id_))
