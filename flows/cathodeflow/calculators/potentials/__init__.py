@@ -1,1 +1,1 @@
-"""Room."""
+"""Interatomic potentials: relaxation, elemental references and the soundness of what comes out."""

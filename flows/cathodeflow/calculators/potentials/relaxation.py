@@ -1,0 +1,63 @@
+"""What a relaxation is asked for and what it gives, whichever potential runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pymatgen.core import Structure
+
+
+@dataclass(frozen=True)
+class RelaxationSettings:
+    """When a relaxation ends.
+
+    Attributes
+    ----------
+    max_force : float
+        It has converged when no atom feels more than this, eV/Å (the cell's generalised forces included).
+    max_steps : int
+        It has failed to converge after this many.
+    relax_cell : bool
+        Whether the lattice may change (molecules in a box keep theirs).
+    """
+
+    max_force: float = 0.05
+    max_steps: int = 500
+    relax_cell: bool = True
+
+
+@dataclass(frozen=True)
+class RelaxedStructure:
+    """What a relaxation gave.
+
+    Attributes
+    ----------
+    structure : Structure
+        The last geometry.
+    energy_before, energy_after : float
+        Total energies of the first and of the last geometry, eV.
+    forces : ndarray of shape (n_atoms, 3)
+        In the last geometry, eV/Å.
+    steps : int
+        Evaluations of the potential after the first one.
+    converged : bool
+        Whether `max_force` was reached.
+    wall_s : float
+        Wall time, s.
+    """
+
+    structure: Structure
+    energy_before: float
+    energy_after: float
+    forces: np.ndarray
+    steps: int
+    converged: bool
+    wall_s: float
+
+    @property
+    def largest_force(self) -> float:
+        """Largest residual force on an atom, eV/Å."""
+        return float((self.forces**2).sum(axis=1).max() ** 0.5)
