@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cathodeflow.errors import CampaignError, LeaseError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord, Lease, StageTime
 from cathodeflow.records.document import Document, now
-from cathodeflow.records.outcomes import CampaignState, Stage
+from cathodeflow.records.outcomes import CampaignState, JobKind, Stage
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -100,6 +100,13 @@ def append_event(
             id=f"{campaign}/{number:08d}", campaign=campaign, kind=kind, message=message, details=details or {}
         )
         project.database["events"].insert_one(event.to_mongo())
+
+
+def mark_harvested(project: Project, name: str, kind: JobKind, key: str, documents: int) -> None:
+    """Write down that the many documents a job made are all written; goes into the same transaction as they do."""
+    project.database["campaigns"].update_one(
+        {"_id": name}, {"$set": {f"harvested.{kind.value}:{key}": documents}, "$inc": {"version": 1}}
+    )
 
 
 def record_attempt(project: Project, attempt: AttemptRecord) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from cathodeflow.records.document import Document, Moment, Part, now
+from cathodeflow.records.host import HostSpec
 from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Reason, Stage
 
 
@@ -38,6 +39,8 @@ class CampaignRecord(Document):
         Grows with each transition.
     selections : dict
         Round (as text) to the candidate keys chosen for labelling in it.
+    harvested : dict
+        ``<kind>:<key>`` of the jobs whose many documents are all written, to how many they were.
     shortlist : list of str
         Compositions to be validated, pristine host first.
     message : str
@@ -46,7 +49,7 @@ class CampaignRecord(Document):
 
     definition: dict[str, Any]
     definition_sha256: str
-    definition_folder: str
+    host: HostSpec
     provenance: str
     state: CampaignState = CampaignState.RUNNING
     stage: Stage = Stage.ENUMERATE
@@ -54,6 +57,7 @@ class CampaignRecord(Document):
     version: int = 0
     selections: dict[str, list[str]] = {}
     shortlist: list[str] = []
+    harvested: dict[str, int] = {}
     counters: dict[str, int] = {}
     stage_times: list[StageTime] = []
     message: str = ""

@@ -1,0 +1,274 @@
+"""One tick of a campaign: look, decide, act. Idempotent; safe to kill between any two of its steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.campaign import transitions
+from cathodeflow.campaign.policy import Decision, Failure, JobView, StageSnapshot, decide, next_stage
+from cathodeflow.campaign.stages.selection import all_candidates, choose_candidates, choose_shortlist
+from cathodeflow.campaign.stages.work import Recipes, StageContext, StageWork, job_uuid
+from cathodeflow.errors import CampaignError
+from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
+from cathodeflow.records.candidate import CandidateRecord, candidate_id
+from cathodeflow.records.outcomes import CampaignState, Outcome, Reason, Stage
+
+if TYPE_CHECKING:
+    from cathodeflow.science.hosts.candidates import Candidate
+    from cathodeflow.storage.connection import Project
+
+SUBMITTED_PER_TICK = 200
+MESSAGE_LENGTH = 2000
+
+
+def default_recipes() -> Recipes:
+    """Return the workflows of `cathodeflow.recipes`."""
+    from cathodeflow.recipes.label import label_flow
+    from cathodeflow.recipes.prediction import prediction_flow
+    from cathodeflow.recipes.reference import reference_flow
+    from cathodeflow.recipes.screening import screening_flow
+    from cathodeflow.recipes.training import training_flow
+
+    return Recipes(reference_flow, label_flow, training_flow, prediction_flow, screening_flow)
+
+
+def stage_work(context: StageContext) -> StageWork:
+    """Return the work of the campaign's present stage.
+
+    Raises
+    ------
+    CampaignError
+        The stage has no jobs (enumerate, done).
+    """
+    from cathodeflow.campaign.stages.label import LabelStage, ValidateStage
+    from cathodeflow.campaign.stages.predict import PredictStage
+    from cathodeflow.campaign.stages.reference import ReferenceStage
+    from cathodeflow.campaign.stages.screen import ScreenStage
+    from cathodeflow.campaign.stages.train import TrainStage
+
+    stages: dict[Stage, Callable[[StageContext], StageWork]] = {
+        Stage.REFERENCE: ReferenceStage,
+        Stage.LABEL: LabelStage,
+        Stage.TRAIN: TrainStage,
+        Stage.PREDICT: PredictStage,
+        Stage.SCREEN: ScreenStage,
+        Stage.VALIDATE: ValidateStage,
+    }
+    if context.campaign.stage not in stages:
+        raise CampaignError(f"stage {context.campaign.stage} has no jobs")
+    return stages[context.campaign.stage](context)
+
+
+def advance(
+    project: Project,
+    name: str,
+    recipes: Recipes | None = None,
+    keep_lease: Callable[[], None] | None = None,
+) -> CampaignRecord:
+    """Do what a campaign needs now.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    recipes : Recipes, optional
+        Workflows to submit in place of the real ones.
+    keep_lease : callable, optional
+        Called between the steps of a long tick, so that the driver is not taken for dead.
+
+    Returns
+    -------
+    CampaignRecord
+        The campaign after the tick.
+    """
+    campaign = transitions.read_campaign(project, name)
+    if campaign.state != CampaignState.RUNNING or campaign.stage == Stage.DONE:
+        return campaign
+    context = StageContext(project, campaign, recipes or default_recipes())
+    beat = keep_lease or (lambda: None)
+    if campaign.stage == Stage.ENUMERATE:
+        return _enumerate(context, beat)
+    work = stage_work(context)
+    decision = decide(_look(context, work))
+    if decision.stop is not None:
+        return transitions.stop(project, name, f"{decision.stop}: {_reasons(context)}")
+    _act(context, work, decision, beat)
+    if decision.finished:
+        return _leave_stage(context, decision)
+    return transitions.read_campaign(project, name)
+
+
+def _enumerate(context: StageContext, beat: Callable[[], None]) -> CampaignRecord:
+    campaign = context.campaign
+
+    def records() -> Any:
+        for number, candidate in enumerate(all_candidates(context)):
+            if number % transitions.CHUNK == 0:
+                beat()
+            yield _candidate_record(campaign.id, candidate)
+
+    transitions.record_many_once(context.project, "candidates", records())
+    stage, number = next_stage(Stage.ENUMERATE, 0, 1, 1, 0)
+    return transitions.enter_stage(context.project, campaign, stage, number)
+
+
+def _candidate_record(campaign: str, candidate: Candidate) -> CandidateRecord:
+    return CandidateRecord(
+        id=candidate_id(campaign, candidate.key),
+        campaign=campaign,
+        key=candidate.key,
+        host=candidate.host,
+        level=candidate.level,
+        composition=candidate.composition,
+        elements=list(candidate.elements),
+        counts=list(candidate.counts),
+        mask=candidate.mask,
+        multiplicity=candidate.multiplicity,
+    )
+
+
+def _look(context: StageContext, work: StageWork) -> StageSnapshot:
+    from cathodeflow.dispatch.workflows import workflow_states
+
+    wanted, settled = work.wanted(), work.settled()
+    open_keys = [key for key in wanted if key not in settled]
+    states = workflow_states(context.project, context.campaign.id, work.kind, open_keys)
+    failures = Counter(
+        entry["key"]
+        for entry in context.project.database["attempts"].find(
+            {"campaign": context.campaign.id, "kind": work.kind.value}, {"key": 1}
+        )
+    )
+    jobs = {
+        state.key: JobView(state.key, state.state, state.fw_id, failures[state.key])
+        for state in states
+        if state.key not in settled
+    }
+    definition = context.definition
+    budget = definition.budget.core_hours
+    return StageSnapshot(
+        wanted=wanted,
+        settled=settled,
+        jobs=jobs,
+        max_attempts=definition.failures.max_attempts,
+        tolerated_fraction=work.tolerated_fraction,
+        budget_spent=context.campaign.stage == Stage.LABEL and budget is not None and spent(context) >= budget,
+    )
+
+
+def spent(context: StageContext) -> float:
+    """Return the core-hours of the campaign's labels so far."""
+    found = context.project.database["labels"].find(
+        {"campaign": context.campaign.id}, {"relaxation.wall_s": 1, "_id": 0}
+    )
+    return sum((entry.get("relaxation") or {}).get("wall_s", 0.0) for entry in found) / 3600.0
+
+
+def _act(context: StageContext, work: StageWork, decision: Decision, beat: Callable[[], None]) -> None:
+    from cathodeflow.dispatch.launchpad import add_workflow_once
+
+    campaign = context.campaign.id
+    for job in decision.harvest:
+        work.record(job, _output(context, work, job))
+        beat()
+    for failure in decision.failures:
+        _follow_failure(context, work, failure)
+        beat()
+    for key in decision.submit[:SUBMITTED_PER_TICK]:
+        flow = work.flow(key)
+        flow.jobs[-1].set_uuid(job_uuid(campaign, work.kind, key))
+        add_workflow_once(context.project, flow, campaign=campaign, kind=work.kind.value, key=key)
+        beat()
+
+
+def _output(context: StageContext, work: StageWork, job: JobView) -> Any:
+    identity = job_uuid(context.campaign.id, work.kind, job.key)
+    found = context.project.database["outputs"].find_one({"uuid": identity}, sort=[("index", -1)])
+    if found is None:
+        raise CampaignError(
+            f"job {job.fw_id} ({work.kind} {job.key}) is COMPLETED but left no output: "
+            f"`cflow resubmit --kind {work.kind} --key {job.key}` runs it again"
+        )
+    return found["output"]
+
+
+def _follow_failure(context: StageContext, work: StageWork, failure: Failure) -> None:
+    from cathodeflow.dispatch.launchpad import rerun
+    from cathodeflow.dispatch.workflows import failure_of
+
+    reported = failure_of(context.project, failure.job.fw_id)
+    attempt = AttemptRecord(
+        id=f"{context.campaign.id}/{work.kind}/{failure.job.key}/{failure.attempt}",
+        campaign=context.campaign.id,
+        kind=work.kind,
+        key=failure.job.key,
+        attempt=failure.attempt,
+        fw_id=failure.job.fw_id,
+        outcome=Outcome.FAILED,
+        reason=_reason(reported.reason),
+        message=reported.message[:MESSAGE_LENGTH],
+        considered=list(failure.considered),
+        action=failure.action,
+    )
+    with context.project.transaction():
+        if not transitions.record_attempt(context.project, attempt):
+            return
+        if failure.action == "rerun":
+            rerun(context.project, [failure.job.fw_id])
+        elif failure.action == "quarantine":
+            work.give_up(failure, reported.message[:MESSAGE_LENGTH])
+        else:
+            message = f"{work.kind} {failure.job.key} failed {failure.attempt} times: {reported.message}"
+            transitions.stop(context.project, context.campaign.id, message[:MESSAGE_LENGTH])
+
+
+def _reason(word: str) -> Reason:
+    return Reason(word) if word in Reason else Reason.CALCULATION_ERROR
+
+
+def _reasons(context: StageContext) -> str:
+    found = context.project.database["labels"].find(
+        {"campaign": context.campaign.id, "outcome": Outcome.QUARANTINED.value}, {"reason": 1}
+    )
+    counts = Counter(entry["reason"] for entry in found)
+    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+
+
+def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
+    from cathodeflow.campaign.stages.validation import record_validations
+
+    project, campaign, definition = context.project, context.campaign, context.definition
+    shortlist = campaign.shortlist
+    if campaign.stage == Stage.SCREEN:
+        shortlist = choose_shortlist(context, campaign.round)
+    if campaign.stage == Stage.VALIDATE:
+        record_validations(context)
+    if decision.left_out:
+        message = f"the budget of {definition.budget.core_hours} core-hours is spent: {len(decision.left_out)} left out"
+        transitions.append_event(project, campaign.id, "budget", message, {"left_out": list(decision.left_out)})
+    chosen = sum(len(keys) for keys in campaign.selections.values())
+    budget_spent = definition.budget.core_hours is not None and spent(context) >= definition.budget.core_hours
+    labels_left = 0 if budget_spent else definition.labels.total - chosen
+    stage, number = next_stage(campaign.stage, campaign.round, definition.labels.rounds, labels_left, len(shortlist))
+    changes: dict[str, Any] = {}
+    if stage in {Stage.VALIDATE, Stage.DONE} and campaign.stage == Stage.SCREEN:
+        changes["shortlist"] = shortlist
+    if stage == Stage.LABEL:
+        changes[f"selections.{number}"] = choose_candidates(context, number)
+    if stage == Stage.DONE:
+        changes["message"] = _closing_words(context, shortlist)
+    return transitions.enter_stage(project, campaign, stage, number, changes)
+
+
+def _closing_words(context: StageContext, shortlist: list[str]) -> str:
+    quarantined = context.project.database["labels"].count_documents(
+        {"campaign": context.campaign.id, "outcome": Outcome.QUARANTINED.value}
+    )
+    words = (
+        f"{max(len(shortlist) - 1, 0)} compositions validated" if shortlist else "no composition passed the screening"
+    )
+    return f"{words}; {quarantined} labels quarantined ({_reasons(context)})" if quarantined else words

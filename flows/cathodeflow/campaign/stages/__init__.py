@@ -1,0 +1,1 @@
+"""What each stage wants, submits and writes down: one file per stage."""

@@ -1,0 +1,66 @@
+"""References: the energy of each element with the campaign's engine, shared by all campaigns of a project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.campaign import transitions
+from cathodeflow.campaign.definition_file import substituents
+from cathodeflow.campaign.stages.work import StageContext
+from cathodeflow.records.label import ReferenceRecord, reference_id
+from cathodeflow.records.outcomes import JobKind, Outcome
+
+if TYPE_CHECKING:
+    from jobflow import Flow
+
+    from cathodeflow.campaign.policy import Failure, JobView
+
+
+def elements_needed(context: StageContext) -> tuple[str, ...]:
+    """Return the elements of the host and of the substitution space, by symbol."""
+    from cathodeflow.calculators.potentials.elements import reference_elements
+
+    return tuple(reference_elements(context.host, substituents(context.definition)))
+
+
+def reference_energies(context: StageContext) -> dict[str, float]:
+    """Return the chemical potentials with the campaign's engine, eV/atom per element."""
+    found = context.project.database["references"].find(
+        {"_id": {"$in": [reference_id(context.campaign.provenance, element) for element in elements_needed(context)]}}
+    )
+    return {document["element"]: document["energy_per_atom"] for document in found}
+
+
+@dataclass(frozen=True)
+class ReferenceStage:
+    """Every element is needed: none may be quarantined."""
+
+    context: StageContext
+    kind = JobKind.REFERENCE
+    tolerated_fraction: float | None = None
+
+    def wanted(self) -> tuple[str, ...]:
+        """Return the elements."""
+        return elements_needed(self.context)
+
+    def settled(self) -> dict[str, Outcome]:
+        """Return the elements that have a reference with this engine."""
+        return dict.fromkeys(reference_energies(self.context), Outcome.DONE)
+
+    def flow(self, key: str) -> Flow:
+        """Return the workflow that relaxes the phases of an element."""
+        engine = self.context.definition.engine.model_dump()
+        return self.context.recipes.reference(self.context.campaign.id, key, engine)
+
+    def record(self, job: JobView, output: Any) -> None:
+        """Write the reference."""
+        origin = self.context.origin(self.kind, job, output)
+        record = ReferenceRecord.model_validate(
+            {"_id": reference_id(self.context.campaign.provenance, job.key), **output, "origin": origin}
+        )
+        transitions.record_once(self.context.project, "references", record)
+
+    def give_up(self, failure: Failure, message: str) -> None:
+        """Never called: without a reference the campaign stops."""
+        raise AssertionError(f"reference {failure.job.key} cannot be given up: {message}")

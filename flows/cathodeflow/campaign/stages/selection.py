@@ -1,0 +1,92 @@
+"""Which candidates a round labels, and which compositions are validated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cathodeflow.campaign.definition_file import substituents
+from cathodeflow.campaign.policy import labels_of_round
+from cathodeflow.science.hosts.candidates import Candidate, enumerate_candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cathodeflow.campaign.stages.work import StageContext
+
+
+def all_candidates(context: StageContext) -> Iterator[Candidate]:
+    """Enumerate the campaign's space, always in the same order."""
+    definition = context.definition
+    return enumerate_candidates(context.host, substituents(definition), ratios=definition.ratio_counts())
+
+
+def choose_candidates(context: StageContext, round_number: int) -> list[str]:
+    """Choose what a round labels, by the definition's acquisition.
+
+    Parameters
+    ----------
+    context : StageContext
+        The campaign.
+    round_number : int
+        From 0; the first round is random whatever the acquisition, for there is no ensemble yet.
+
+    Returns
+    -------
+    list of str
+        Candidate keys; the same campaign and round give the same.
+    """
+    from cathodeflow.science.acquisition.random import random_selection
+
+    labels = context.definition.labels
+    candidates = list(all_candidates(context))
+    keys = [candidate.key for candidate in candidates]
+    number = min(labels_of_round(labels.total, labels.rounds, round_number), len(keys))
+    already = [key for chosen in context.campaign.selections.values() for key in chosen]
+    if round_number and labels.acquisition == "uncertainty":
+        return _choose_uncertain(context, candidates, number, labels.seed + round_number, already)
+    levels = [candidate.level for candidate in candidates]
+    elements = [candidate.elements for candidate in candidates]
+    return random_selection(keys, levels, elements, number, labels.seed + round_number, already)
+
+
+def _choose_uncertain(
+    context: StageContext, candidates: list[Candidate], number: int, seed: int, already: list[str]
+) -> list[str]:
+    from cathodeflow.science.acquisition.features import candidate_features
+    from cathodeflow.science.acquisition.uncertainty import uncertainty_selection
+
+    predictions = context.project.database["predictions"].find(
+        {"campaign": context.campaign.id, "round": context.round}, {"key": 1, "formation_energy_std": 1}
+    )
+    spread = {document["key"]: document["formation_energy_std"] for document in predictions}
+    features = candidate_features(
+        [candidate.level for candidate in candidates],
+        [candidate.elements for candidate in candidates],
+        [tuple(count / sum(candidate.counts) for count in candidate.counts) for candidate in candidates],
+    )
+    keys = [candidate.key for candidate in candidates]
+    return uncertainty_selection(keys, [spread[key] for key in keys], features, number, seed, already)
+
+
+def choose_shortlist(context: StageContext, round_number: int) -> list[str]:
+    """Return the compositions to validate: the pristine host, then the best of the noble and of the other list.
+
+    Returns
+    -------
+    list of str
+        Composition keys; empty when no composition passed or none is to be validated.
+    """
+    per_list = context.definition.validation.per_list
+    best = context.project.database["verdicts"].find(
+        {"campaign": context.campaign.id, "round": round_number, "passed": True, "rank": {"$lte": per_list}},
+        {"composition": 1, "noble": 1, "rank": 1},
+    )
+    ranked = sorted(best, key=lambda verdict: (verdict["noble"], verdict["rank"]))
+    pristine = pristine_composition(context)
+    chosen = [verdict["composition"] for verdict in ranked if verdict["composition"] != pristine]
+    return [pristine, *chosen] if chosen else []
+
+
+def pristine_composition(context: StageContext) -> str:
+    """Return the composition key of the unsubstituted host, e.g. ``V8``."""
+    return f"{context.host.substituted_element}{context.host.n_sites}"

@@ -1,0 +1,125 @@
+"""What a stage is to `campaign.advance`, and what every stage is given."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cathodeflow.campaign.definition import CampaignDefinition
+from cathodeflow.records.document import software_versions
+from cathodeflow.records.label import Origin
+from cathodeflow.records.outcomes import JobKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobflow import Flow
+
+    from cathodeflow.campaign.policy import Failure, JobView
+    from cathodeflow.records.campaign import CampaignRecord
+    from cathodeflow.science.hosts.host import Host
+    from cathodeflow.storage.connection import Project
+
+# One namespace for the uuids of all campaigns' jobs: the same campaign, kind and key give the same uuid, so that a
+# job's output is found, and referred to, without asking which workflow made it.
+_NAMESPACE = uuid.UUID("6f0c3c1e-6a52-5d0b-9a3e-0d1f5a1c7b2d")
+
+
+def job_uuid(campaign: str, kind: JobKind, key: str) -> str:
+    """Return the uuid under which a campaign's job leaves its output."""
+    return str(uuid.uuid5(_NAMESPACE, f"{campaign}/{kind}/{key}"))
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """The workflows that stages submit. They come in as an argument so that tests can put in cheaper ones.
+
+    Each takes the arguments of the function of that name in `cathodeflow.recipes` and returns a jobflow Flow whose
+    last job makes the output.
+    """
+
+    reference: Callable[..., Flow]
+    label: Callable[..., Flow]
+    train: Callable[..., Flow]
+    predict: Callable[..., Flow]
+    screen: Callable[..., Flow]
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage works with.
+
+    Attributes
+    ----------
+    project : Project
+        The open project.
+    campaign : CampaignRecord
+        As read at the start of the tick.
+    recipes : Recipes
+        What to submit.
+    """
+
+    project: Project
+    campaign: CampaignRecord
+    recipes: Recipes
+
+    @cached_property
+    def definition(self) -> CampaignDefinition:
+        """The campaign's definition."""
+        return CampaignDefinition.model_validate(self.campaign.definition)
+
+    @cached_property
+    def host(self) -> Host:
+        """The campaign's host."""
+        return self.campaign.host.build()
+
+    @property
+    def round(self) -> int:
+        """Round of labelling, from 0."""
+        return self.campaign.round
+
+    def harvested(self, kind: JobKind) -> list[str]:
+        """Return the keys of `kind` whose many documents are all written, of this round."""
+        prefix = f"{kind.value}:"
+        keys = [entry.removeprefix(prefix) for entry in self.campaign.harvested if entry.startswith(prefix)]
+        return [key for key in keys if key.split("-")[0] == f"r{self.round}"]
+
+    def origin(self, kind: JobKind, job: JobView, output: Any = None) -> Origin:
+        """Return where a number made by `job` comes from; what the job says of itself goes first."""
+        said = (output or {}).get("origin", {})
+        return Origin(
+            provenance=said.get("provenance", self.campaign.provenance),
+            software=said.get("software") or software_versions(),
+            job_uuid=job_uuid(self.campaign.id, kind, job.key),
+            fw_id=job.fw_id,
+            attempt=job.failures + 1,
+        )
+
+
+class StageWork(Protocol):
+    """One stage of one campaign."""
+
+    kind: JobKind
+    tolerated_fraction: float | None
+
+    def wanted(self) -> tuple[str, ...]:
+        """Return the keys of what the stage has to make."""
+        ...
+
+    def settled(self) -> dict[str, Outcome]:
+        """Return the keys whose documents are written."""
+        ...
+
+    def flow(self, key: str) -> Flow:
+        """Return the workflow that makes `key`."""
+        ...
+
+    def record(self, job: JobView, output: Any) -> None:
+        """Write down what a job has made."""
+        ...
+
+    def give_up(self, failure: Failure, message: str) -> None:
+        """Write down that a job failed for good; only called where a share of members may be quarantined."""
+        ...
