@@ -1,4 +1,4 @@
-"""The validation written down: computed voltages and volumes of each shortlisted composition beside the predicted ones."""
+"""The validation written down: computed voltages and volumes of the shortlisted, beside the predicted ones."""
 
 from __future__ import annotations
 
