@@ -1,0 +1,236 @@
+"""FireWorks' LaunchPad over the project's store, each of its operations one transaction.
+
+FireWorks' own operations are sequences of small writes with a lock flag in the workflow document. Killed in between,
+they leave the flag behind and the collections at odds. Here each is one SQLite transaction: all of it or nothing, and
+one commit instead of a dozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import gridfs
+from fireworks.core.firework import Firework, Workflow
+from fireworks.core.launchpad import GRIDFS_FALLBACK_COLLECTION, LaunchPad, get_fw_logger
+
+from cathodeflow.dispatch.jobs import INDEXES
+from cathodeflow.storage.collections import DATABASE, ensure_indexes
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
+
+    from cathodeflow.storage.connection import Project
+
+_ATOMIC = (
+    *("add_wf", "append_wf", "bulk_add_wfs", "delete_wf", "delete_fws", "update_spec", "set_priority"),
+    *("checkout_fw", "complete_launch", "mark_fizzled", "ping_launch", "change_launch_dir", "restore_backup_data"),
+    *("rerun_fw", "pause_fw", "resume_fw", "pause_wf", "defuse_fw", "defuse_wf", "reignite_fw", "reignite_wf"),
+    *("archive_wf", "cancel_reservation", "cancel_reservation_by_reservation_id", "set_reservation_id"),
+    *("detect_lostruns", "detect_unreserved", "_refresh_wf", "reset", "add_offline_run", "recover_offline"),
+    *("forget_offline", "_get_a_fw_to_run"),
+)
+
+
+def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def in_one_transaction(self: ProjectLaunchPad, *args: Any, **options: Any) -> Any:
+        with self.transaction():
+            return method(self, *args, **options)
+
+    return in_one_transaction
+
+
+class ProjectLaunchPad(LaunchPad):
+    """A LaunchPad over a project's database.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    strm_lvl : str
+        What FireWorks' logger prints.
+    """
+
+    def __init__(self, project: Project, strm_lvl: str = "WARNING") -> None:
+        # LaunchPad.__init__ would make a pymongo client of its own, so its attributes are set here instead.
+        self.project = project
+        self.host = str(project.folder)
+        self.port = None
+        self.name = DATABASE
+        self.username = self.password = None
+        self.authsource = DATABASE
+        self.mongoclient_kwargs: dict[str, Any] = {}
+        self.uri_mode = True
+        self.logdir = None
+        self.strm_lvl = strm_lvl
+        self.m_logger = get_fw_logger("launchpad", l_dir=None, stream_level=strm_lvl)
+        self.user_indices: list[str] = []
+        self.wf_user_indices: list[str] = []
+        self.connection = project.client
+        self.db = project.database
+        self.fireworks = self.db.fireworks
+        self.launches = self.db.launches
+        self.offline_runs = self.db.offline_runs
+        self.fw_id_assigner = self.db.fw_id_assigner
+        self.workflows = self.db.workflows
+        self.gridfs_fallback = gridfs.GridFS(self.db, GRIDFS_FALLBACK_COLLECTION)
+        self.backup_launch_data: dict[int, Any] = {}
+        self.backup_fw_data: dict[int, Any] = {}
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """One transaction of the store, joined by what is called inside.
+
+        A workflow that cannot be refreshed is marked FIZZLED by FireWorks before it raises RuntimeError: that mark
+        has to stay.
+        """
+        file = self.project.file
+        return nullcontext() if file is None else file.transaction(keep=(RuntimeError,))
+
+    def tuneup(self, bkground: bool = True) -> None:
+        """Make the indexes of FireWorks' collections: fewer than FireWorks asks for, as each costs writes."""
+        ensure_indexes(self.project, INDEXES)
+
+    def prepare(self) -> None:
+        """Make indexes and counters unless they are there."""
+        if self.project.get("fw_id_assigner", -1) is None:
+            with self.transaction():
+                if self.fw_id_assigner.find_one({}) is None:
+                    self.tuneup()
+                    self._restart_ids(1, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` needs to open the project again."""
+        return {**super().to_dict(), "project": str(self.project.folder), "mongo_uri": self.project.uri}
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> ProjectLaunchPad:
+        """Open the project that `to_dict` names."""
+        from cathodeflow.storage.connection import open_project
+
+        return cls(open_project(d["project"], d.get("mongo_uri")), d.get("strm_lvl") or "WARNING")
+
+
+for _name in _ATOMIC:
+    setattr(ProjectLaunchPad, _name, _atomic(getattr(LaunchPad, _name)))
+
+_launchpads: WeakKeyDictionary[Project, ProjectLaunchPad] = WeakKeyDictionary()
+
+
+def project_launchpad(project: Project) -> ProjectLaunchPad:
+    """Return the launchpad of a project, made ready on first use.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written.
+    """
+    launchpad = _launchpads.get(project)
+    if launchpad is None:
+        launchpad = _launchpads[project] = ProjectLaunchPad(project)
+        launchpad.prepare()
+    return launchpad
+
+
+class Submission(NamedTuple):
+    """What became of a request to add a workflow.
+
+    Attributes
+    ----------
+    fw_ids : tuple of int
+        Its fireworks, in the order of the jobs.
+    added : bool
+        False when it was there already.
+    """
+
+    fw_ids: tuple[int, ...]
+    added: bool
+
+
+def add_workflow_once(
+    project: Project,
+    flow: Flow | Job | Workflow | Sequence[Job],
+    *,
+    campaign: str,
+    kind: str,
+    key: str,
+    attempt: int = 1,
+    category: str = "cpu",
+    priority: int = 0,
+    round_number: int = 0,
+) -> Submission:
+    """Add a workflow unless the one of this campaign, kind, key and attempt is there.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    flow : Flow, Job, list of Job or Workflow
+        What to run. A jobflow flow takes its outputs to the store of whoever runs it.
+    campaign, kind, key, attempt : str, str, str, int
+        The natural key: adding it twice, from any number of processes, is harmless.
+    category : str
+        Which workers take it (`_category`).
+    priority : int
+        Higher is claimed first.
+    round_number : int
+        Round of labelling it belongs to, for people.
+
+    Returns
+    -------
+    Submission
+        Its fireworks, and whether they are new.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written; nothing was added.
+    """
+    launchpad = project_launchpad(project)
+    natural_key = {"campaign": campaign, "kind": kind, "key": key, "attempt": attempt}
+    there = _find(launchpad, natural_key)
+    if there is not None:
+        return Submission(there, added=False)
+    marks = {"_category": category, "_priority": priority, "_campaign": campaign, "_kind": kind, "_key": key}
+    workflow = _as_workflow(flow, f"{campaign}/{kind}/{key}", marks)
+    workflow.metadata = {**workflow.metadata, **natural_key, "round": round_number}
+    with launchpad.transaction():
+        there = _find(launchpad, natural_key)
+        if there is not None:
+            return Submission(there, added=False)
+        new_ids = launchpad.add_wf(workflow)
+    return Submission(tuple(sorted(new_ids.values())), added=True)
+
+
+def _find(launchpad: ProjectLaunchPad, natural_key: dict[str, Any]) -> tuple[int, ...] | None:
+    query = {f"metadata.{name}": value for name, value in natural_key.items()}
+    found = launchpad.workflows.find_one(query, {"nodes": 1})
+    return None if found is None else tuple(sorted(found["nodes"]))
+
+
+def _as_workflow(flow: Any, name: str, marks: dict[str, Any]) -> Workflow:
+    """Return a workflow whose fireworks carry our marks, those that jobs add later included."""
+    if isinstance(flow, Firework):
+        flow = Workflow.from_firework(flow)
+    if not isinstance(flow, Workflow):
+        from jobflow.core.flow import get_flow
+        from jobflow.managers.fireworks import flow_to_workflow
+
+        # Jobs pass their manager_config on to jobs they add, so the marks go there.
+        flow = get_flow(flow)
+        for job, _ in flow.iterflow():
+            job.config.manager_config = {**marks, **job.config.manager_config}
+        return flow_to_workflow(flow, name=name)
+    for firework in flow.fws:
+        firework.spec = {**marks, **firework.spec}
+    return flow
+
+
