@@ -37,6 +37,10 @@ class CalculationError(CathodeflowError):
         super().__init__(message)
         self.reason = reason
 
+    def to_dict(self) -> dict[str, str]:
+        """Return what FireWorks keeps of the error beside its traceback."""
+        return {"reason": self.reason}
+
 
 class ModelError(CathodeflowError):
     """Weights that are absent, damaged or do not fit, or data a surrogate cannot be trained on."""

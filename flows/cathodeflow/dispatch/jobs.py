@@ -97,6 +97,8 @@ class LaunchSummary:
         What it printed; None when there is no such file.
     error : str or None
         Traceback, or the reason it was given up.
+    reason : str or None
+        The word an error of ours gave for counting (`errors.CalculationError.reason`).
     host, pid : str, int
         Which process ran it.
     runtime_s : float or None
@@ -108,6 +110,7 @@ class LaunchSummary:
     directory: Path
     log: Path | None
     error: str | None
+    reason: str | None
     host: str | None
     pid: int | None
     started: datetime | None
@@ -120,7 +123,8 @@ class LaunchSummary:
         directory = Path(document.get("launch_dir") or ".")
         log = directory / LOG_NAME
         stored = ((document.get("action") or {}).get("stored_data")) or {}
-        trace = (stored.get("_exception") or {}).get("_stacktrace")
+        exception = stored.get("_exception") or {}
+        trace = exception.get("_stacktrace")
         process = ((document.get("fworker") or {}).get("env")) or {}
         return cls(
             launch_id=document["launch_id"],
@@ -128,6 +132,7 @@ class LaunchSummary:
             directory=directory,
             log=log if log.exists() else None,
             error=trace or stored.get("_message"),
+            reason=(exception.get("_details") or {}).get("reason"),
             host=process.get("host") or document.get("host"),
             pid=process.get("pid"),
             started=document.get("time_start"),
@@ -153,6 +158,11 @@ class JobDetails:
     def error(self) -> str | None:
         """The error of the last launch."""
         return self.launches[-1].error if self.launches else None
+
+    @property
+    def reason(self) -> str | None:
+        """The word for the error of the last launch."""
+        return self.launches[-1].reason if self.launches else None
 
 
 def _selection(campaign: str | None, states: Iterable[str] | None, kind: str | None) -> dict[str, Any]:

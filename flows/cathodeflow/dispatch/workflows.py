@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cathodeflow.dispatch.jobs import firework_details
 
 if TYPE_CHECKING:
     from cathodeflow.records.outcomes import JobKind
@@ -69,21 +71,13 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
     A Firework that FireWorks fizzled without launching it (its module could not be imported) has no launch; that is
     said in words, for FireWorks itself says nothing.
     """
-    launches = list(project.database["launches"].find({"fw_id": fw_id}, {"action": 1, "launch_id": 1}))
-    if not launches:
+    details = firework_details(project, fw_id)
+    if not details.launches:
         return ReportedFailure(
             "calculation_error",
             "FireWorks could not even load the job: its module cannot be imported by the worker; run `cflow doctor`",
         )
-    last = max(launches, key=lambda launch: launch["launch_id"])
-    return _read_failure(last.get("action") or {})
-
-
-def _read_failure(action: dict[str, Any]) -> ReportedFailure:
-    stored = action.get("stored_data") or {}
-    exception = stored.get("_exception") or {}
-    details = exception.get("_details") or {}
-    text = str(exception.get("_stacktrace") or stored.get("_message") or "no error was reported")
-    last_line = text.strip().splitlines()[-1]
-    reason = details.get("reason", "calculation_error") if isinstance(details, dict) else "calculation_error"
-    return ReportedFailure(str(reason), last_line.split(": ", 1)[-1] if ": " in last_line else last_line)
+    trace = (details.error or "no error was reported").strip()
+    last_line = trace.splitlines()[-1]
+    name, _, message = last_line.partition(": ")
+    return ReportedFailure(details.reason or "calculation_error", message if "." in name or not message else last_line)
