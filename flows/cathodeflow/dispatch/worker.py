@@ -1,0 +1,265 @@
+"""The worker: a long-lived process that claims jobs of a project and runs them one after another.
+
+`python -m cathodeflow.dispatch.worker --project FOLDER --worker-id 0`. It ends after its present job on SIGTERM, at
+once on SIGKILL (the driver's `reconcile` then finds its job), and when the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.errors import CathodeflowError, StoreError
+
+if TYPE_CHECKING:
+    from cathodeflow.dispatch.launchpad import ProjectLaunchPad
+    from cathodeflow.storage.connection import Project
+
+LAUNCHES_FOLDER = "launches"
+IDLE_S = 0.2  # between two looks for a job; a look costs a read of one index
+MOST_IDLE_S = 2.0
+# A campaign in one of these states starts no further job.
+HELD_STATES = ("paused", "stopped")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker is asked to do.
+
+    Attributes
+    ----------
+    project : Path
+        The project folder.
+    worker_id : int
+        Tells the workers of one machine apart.
+    categories : tuple of str
+        Only jobs of these; empty for all.
+    campaign : str or None
+        Only jobs of this campaign; None for all.
+    threads : int
+        For torch and BLAS.
+    until_empty : bool
+        End when there is nothing to run, in place of waiting for more.
+    """
+
+    project: Path
+    worker_id: int = 0
+    categories: tuple[str, ...] = ()
+    campaign: str | None = None
+    threads: int = 1
+    until_empty: bool = False
+
+
+def process_identity() -> dict[str, Any]:
+    """Return what names this process for good: host, pid and start, so that a reused pid is noticed."""
+    import psutil
+
+    return {"host": socket.gethostname(), "pid": os.getpid(), "process_started": psutil.Process().create_time()}
+
+
+class Worker:
+    """The loop of one worker.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    options : WorkerOptions
+        What to do.
+    """
+
+    def __init__(self, project: Project, options: WorkerOptions) -> None:
+        from cathodeflow.dispatch.launchpad import project_launchpad
+
+        self.project = project
+        self.options = options
+        self.launchpad: ProjectLaunchPad = project_launchpad(project)
+        self.identity = process_identity() | {"worker_id": options.worker_id}
+        self._parent = os.getppid()
+        self._asked_to_end = False
+
+    def end_after_this_job(self, *_signal: Any) -> None:
+        """Ask for the end; also the handler of SIGTERM."""
+        self._asked_to_end = True
+
+    def loop(self) -> int:
+        """Run jobs until asked to end, orphaned or (if so asked) out of work.
+
+        Returns
+        -------
+        int
+            How many were run.
+        """
+        count, idle = 0, IDLE_S
+        while not self._asked_to_end and os.getppid() == self._parent:
+            if self.run_one():
+                count, idle = count + 1, IDLE_S
+            elif self.options.until_empty:
+                break
+            else:
+                self._rest(idle)
+                idle = min(idle * 1.5, MOST_IDLE_S)
+        return count
+
+    def _rest(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._asked_to_end and os.getppid() == self._parent:
+            time.sleep(min(0.1, seconds))
+
+    def run_one(self) -> bool:
+        """Claim a job and run it; returns whether there was one."""
+        from fireworks.core.fworker import FWorker
+        from fireworks.core.rocket import Rocket
+
+        fworker = FWorker(
+            name=f"{self.identity['host']}:{self.identity['pid']}",
+            category=list(self.options.categories),
+            query=self._query(),
+            env=self.identity,
+        )
+        claim = self.launchpad.claim(fworker, self.options.campaign, HELD_STATES, self._directory)
+        if claim is None:
+            return False
+        firework, launch_id, directory = claim
+        began = time.monotonic()
+        with _inside(directory):
+            Rocket(_Claimed(self.launchpad, firework, launch_id), fworker, firework.fw_id).run()
+        say(f"job {firework.fw_id} ({firework.name}) ended after {time.monotonic() - began:.2f} s, log in {directory}")
+        return True
+
+    def _query(self) -> dict[str, Any]:
+        return {} if self.options.campaign is None else {"spec._campaign": self.options.campaign}
+
+    def _directory(self, spec: dict[str, Any], fw_id: int, launch_id: int) -> Path:
+        """Folder of one launch: `launches/<kind>/<key>/<launch>` in the project."""
+        kind, key = (_as_name(str(spec.get(name) or "other")) for name in ("_kind", "_key"))
+        return self.project.folder / LAUNCHES_FOLDER / kind / key / f"{fw_id}-{launch_id}"
+
+
+class _Claimed:
+    """The launchpad as Rocket sees it, with the claim already made."""
+
+    def __init__(self, launchpad: ProjectLaunchPad, firework: Any, launch_id: int) -> None:
+        self._launchpad = launchpad
+        self._claim = firework, launch_id
+
+    def checkout_fw(self, *_args: Any, **_options: Any) -> tuple[Any, int]:
+        """Give what was claimed."""
+        return self._claim
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._launchpad, name)
+
+
+def _as_name(text: str) -> str:
+    """Make a key fit for a folder name: short, and without separators."""
+    return re.sub(r"[^A-Za-z0-9._+=-]+", "_", text)[:120] or "_"
+
+
+def say(message: str) -> None:
+    """Write a line to the worker's own log."""
+    sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _inside(directory: Path) -> Iterator[None]:
+    """Work in a folder with everything printed, by C libraries and child processes too, going to its log."""
+    from cathodeflow.dispatch.jobs import LOG_NAME
+
+    before = Path.cwd()
+    directory.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with (directory / LOG_NAME).open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def limit_threads(threads: int) -> None:
+    """Hold torch and BLAS to some threads; two processes with two threads each on two cores are 40 times slower."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def work(options: WorkerOptions) -> int:
+    """Open the project and run its jobs.
+
+    Returns
+    -------
+    int
+        How many were run.
+
+    Raises
+    ------
+    StoreError
+        The project cannot be opened.
+    """
+    limit_threads(options.threads)
+    import jobflow
+
+    from cathodeflow.storage.connection import open_project
+
+    project = open_project(options.project)
+    # Workflows are added without a store: each job leaves its output where its worker says.
+    jobflow.SETTINGS.JOB_STORE = project.job_store()
+    worker = Worker(project, options)
+    signal.signal(signal.SIGTERM, worker.end_after_this_job)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then asks us
+    say(f"worker {options.worker_id} (pid {os.getpid()}) works on {project.folder}")
+    count = worker.loop()
+    say(f"worker {options.worker_id} ends after {count} job(s)")
+    return count
+
+
+def parse(arguments: Sequence[str] | None = None) -> WorkerOptions:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m cathodeflow.dispatch.worker", description="Run a project's jobs.")
+    parser.add_argument("--project", type=Path, required=True, help="the project folder")
+    parser.add_argument("--worker-id", type=int, default=0, help="tells the workers of one machine apart")
+    parser.add_argument("--category", action="append", default=[], help="only jobs of this category; may be repeated")
+    parser.add_argument("--campaign", help="only jobs of this campaign")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch and BLAS")
+    parser.add_argument("--until-empty", action="store_true", help="end when there is nothing to run")
+    given = parser.parse_args(arguments)
+    return WorkerOptions(
+        given.project, given.worker_id, tuple(given.category), given.campaign, given.threads, given.until_empty
+    )
+
+
+def main() -> int:
+    """Entry point of `python -m cathodeflow.dispatch.worker`."""
+    try:
+        work(parse())
+    except CathodeflowError as error:
+        say(str(error))
+        return StoreError.exit_code if isinstance(error, StoreError) else error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
