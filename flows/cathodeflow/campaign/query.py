@@ -204,7 +204,7 @@ def answer(project: Project, question: Question) -> Iterator[dict[str, Any]]:
     """
     from pymongo.errors import PyMongoError
 
-    projection = {field: 1 for field in question.fields} or None
+    projection = dict.fromkeys(question.fields, 1) or None
     if projection is not None and "_id" not in projection:
         projection["_id"] = 0
     try:

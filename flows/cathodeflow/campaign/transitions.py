@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cathodeflow.errors import CampaignError, LeaseError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord, Lease, StageTime
 from cathodeflow.records.document import Document, now
-from cathodeflow.records.outcomes import CampaignState, JobKind, Stage
+from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Stage
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -214,6 +214,57 @@ def resume(project: Project, name: str) -> CampaignRecord:
 def stop(project: Project, name: str, reason: str) -> CampaignRecord:
     """End a campaign that cannot go on, with the reason."""
     return change_state(project, name, frozenset({CampaignState.RUNNING}), CampaignState.STOPPED, reason)
+
+
+def withdraw_labels(project: Project, name: str, keys: Sequence[str]) -> int:
+    """Take out quarantined labels that are run again, and the validations that were written without them.
+
+    The only documents ever taken out: what they said stays in the attempts and the events.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    keys : sequence of str
+        Candidates whose quarantined labels go; usable labels stay whatever is asked.
+
+    Returns
+    -------
+    int
+        How many labels were taken out.
+    """
+    ids = [f"{name}/{key}" for key in keys]
+    with project.transaction():
+        gone = project.database["labels"].delete_many({"_id": {"$in": ids}, "outcome": Outcome.QUARANTINED.value})
+        for validation in project.database["validations"].find({"campaign": name}, {"labels": 1, "pristine": 1}):
+            if set(validation["labels"].values()) & set(keys):
+                # All are held against the pristine host's voltages.
+                which = {"campaign": name} if validation["pristine"] else {"_id": validation["_id"]}
+                project.database["validations"].delete_many(which)
+        return int(gone.deleted_count)
+
+
+def reopen(project: Project, name: str) -> CampaignRecord:
+    """Let a campaign that has stopped or ended go on after its failed jobs were resubmitted.
+
+    One that is done returns to its validation, one that stopped to the stage it stopped in.
+    """
+    with project.transaction():
+        campaign = read_campaign(project, name)
+        if campaign.state not in {CampaignState.STOPPED, CampaignState.DONE}:
+            return campaign
+        fields: dict[str, Any] = {
+            "state": CampaignState.RUNNING.value,
+            "message": "failed jobs were resubmitted by a person",
+            "finished_at": None,
+        }
+        if campaign.stage != Stage.DONE:
+            reopened = _compare_and_set(project, campaign, fields)
+            append_event(project, name, CampaignState.RUNNING.value, fields["message"])
+            return reopened
+        return enter_stage(project, campaign, Stage.VALIDATE, campaign.round, fields)
 
 
 def take_lease(project: Project, name: str, holder: str, seconds: float) -> None:

@@ -1,0 +1,438 @@
+"""Where a campaign stands, read without the query engine: asking must stay cheap while others work on the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.dispatch.jobs import count_states
+from cathodeflow.errors import CampaignError
+from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Purpose, Stage, Target
+
+if TYPE_CHECKING:
+    from cathodeflow.campaign.plan import UnitCosts
+    from cathodeflow.storage.connection import Project
+
+BEST_SHOWN = 5
+# What `plan.UnitCosts` counts relaxations in: cells of 72 atoms, from about 5 to 0.05 eV/Å.
+REFERENCE_ATOMS = 72
+START_FORCE = 5.0
+REFERENCE_FORCE = 0.05
+FEWEST_FOR_PACE = 3  # members of a stage that must be settled before its pace means anything
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """Where a campaign stands.
+
+    Attributes
+    ----------
+    campaign, state, stage, message, provenance : str
+        As in its document.
+    round, rounds : int
+        The present round, from 0, and how many there are.
+    candidates : int
+        Arrangements in the store.
+    labels : dict of str to int
+        ``done`` and ``quarantined`` documents, ``failed`` (jobs whose last attempt failed and whose fate is not
+        decided yet) and ``wanted`` so far, training and validation together.
+    jobs : dict of str to int
+        Per state of FireWorks.
+    stage_done, stage_wanted : int
+        Members of the present stage.
+    best_candidates : list of dict
+        Validated ones that hold, else the best ranked of the last screening.
+    best_from : str
+        Which of the two.
+    started, finished, stage_entered : datetime
+        UTC.
+    elapsed_s : float
+        Since the launch; until the end where it has ended.
+    eta_s : float or None
+        Seconds to the end at the present pace; None where no pace is known, or nobody may work on it.
+    lease_holder : str or None
+        The driver at work; None when none was heard from lately.
+    """
+
+    campaign: str
+    state: str
+    stage: str
+    round: int
+    rounds: int
+    message: str
+    provenance: str
+    candidates: int
+    labels: dict[str, int]
+    jobs: dict[str, int]
+    stage_done: int
+    stage_wanted: int
+    best_candidates: list[dict[str, Any]]
+    best_from: str
+    started: datetime
+    finished: datetime | None
+    stage_entered: datetime | None
+    elapsed_s: float
+    eta_s: float | None
+    lease_holder: str | None
+    attempts: int = 0
+    shortlist: list[str] = field(default_factory=list)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Members of the present stage: settled, wanted."""
+        return self.stage_done, self.stage_wanted
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as `status --json` prints them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the time left is estimated from.
+
+    Attributes
+    ----------
+    stage : str
+        The present stage.
+    elapsed_s : float
+        In it.
+    done, wanted : int
+        Its members.
+    later_labels : int
+        Labels of later rounds and of the validation, not counting the present stage.
+    seconds_per_label : float or None
+        Wall seconds per label of the last finished labelling; None before.
+    stage_seconds : mapping of str to float
+        Duration of each other stage when it was last finished.
+    later_visits : mapping of str to int
+        How often each other stage is still to be entered.
+    """
+
+    stage: str
+    elapsed_s: float
+    done: int
+    wanted: int
+    later_labels: int
+    seconds_per_label: float | None
+    stage_seconds: Mapping[str, float]
+    later_visits: Mapping[str, int]
+
+
+LABELLING = frozenset({"label", "validate"})
+
+
+def estimate_seconds_left(pace: Pace) -> float | None:
+    """Estimate the time to the end of a campaign.
+
+    The present stage goes on at its pace so far; labels still to come take what labels take; other stages take what
+    they last took, and nothing where they were never finished (they are short beside the labels).
+
+    Parameters
+    ----------
+    pace : Pace
+        What is known.
+
+    Returns
+    -------
+    float or None
+        Seconds; None where neither the present stage nor the labels have a pace yet.
+    """
+    left = 0.0
+    per_label = pace.seconds_per_label
+    if pace.stage in LABELLING and pace.done >= FEWEST_FOR_PACE:
+        per_label = pace.elapsed_s / pace.done
+    remaining = max(pace.wanted - pace.done, 0)
+    if pace.stage in LABELLING:
+        if per_label is None:
+            return None
+        left += remaining * per_label
+    elif pace.stage in pace.stage_seconds:
+        left += max(pace.stage_seconds[pace.stage] - pace.elapsed_s, 0.0)
+    elif pace.done >= FEWEST_FOR_PACE:
+        left += remaining * pace.elapsed_s / pace.done
+    if pace.later_labels:
+        if per_label is None:
+            return None
+        left += pace.later_labels * per_label
+    return left + sum(pace.later_visits.get(stage, 0) * seconds for stage, seconds in pace.stage_seconds.items())
+
+
+def label_seconds(stage_times: Sequence[Mapping[str, Any]], labels_per_round: Mapping[int, int]) -> float | None:
+    """Return the wall seconds per label of the last finished labelling stage.
+
+    Parameters
+    ----------
+    stage_times : sequence of mapping
+        `stage`, `round` and `entered_at`, in order.
+    labels_per_round : mapping of int to int
+        Labels chosen in each round.
+    """
+    found = None
+    for entry, following in pairwise(stage_times):
+        chosen = labels_per_round.get(entry["round"], 0)
+        if entry["stage"] == "label" and chosen:
+            found = (following["entered_at"] - entry["entered_at"]).total_seconds() / chosen
+    return found
+
+
+def stage_durations(stage_times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return how long each finished stage other than the labelling ones last took, seconds."""
+    durations: dict[str, float] = {}
+    for entry, following in pairwise(stage_times):
+        if entry["stage"] not in LABELLING:
+            durations[entry["stage"]] = (following["entered_at"] - entry["entered_at"]).total_seconds()
+    return durations
+
+
+def read_status(project: Project, name: str) -> StatusReport:
+    """Read where a campaign stands.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+
+    Raises
+    ------
+    CampaignError
+        There is none of that name.
+    """
+    document = project.get("campaigns", name)
+    if document is None:
+        there = ", ".join(project.campaign_names()) or "none yet: `cflow launch campaign.yaml`"
+        raise CampaignError(f"no campaign named {name!r} in {project.folder}; there are: {there}")
+    now = datetime.now(UTC)
+    started, finished = _utc(document["started_at"]), _utc(document.get("finished_at"))
+    times = [{**entry, "entered_at": _utc(entry["entered_at"])} for entry in document["stage_times"]]
+    levels = project.count_by("candidates", "level", {"campaign": name})
+    jobs = count_states(project, name)
+    done, wanted = _stage_progress(project, document, levels)
+    lease = document.get("lease")
+    holder = lease["holder"] if lease is not None and _utc(lease["expires_at"]) > now else None
+    best, best_from = _best_candidates(project, document)
+    entered = times[-1]["entered_at"] if times else started
+    return StatusReport(
+        campaign=name,
+        state=document["state"],
+        stage=document["stage"],
+        round=document["round"],
+        rounds=document["definition"]["labels"]["rounds"],
+        message=document["message"],
+        provenance=document["provenance"],
+        candidates=sum(levels.values()),
+        labels=_count_labels(project, document, done, wanted),
+        jobs=jobs,
+        stage_done=done,
+        stage_wanted=wanted,
+        best_candidates=best,
+        best_from=best_from,
+        started=started,
+        finished=finished,
+        stage_entered=entered,
+        elapsed_s=((finished or now) - started).total_seconds(),
+        eta_s=_eta(document, times, (now - entered).total_seconds(), (done, wanted), len(levels)),
+        lease_holder=holder,
+        attempts=project.count("attempts", {"campaign": name}),
+        shortlist=list(document["shortlist"]),
+    )
+
+
+def _utc(moment: datetime | None) -> Any:
+    """Mark a time of the store as what it is: UTC."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _count_labels(project: Project, document: dict[str, Any], done: int, wanted: int) -> dict[str, int]:
+    """Count label documents and what was asked for so far, training and validation together."""
+    name = document["_id"]
+    counts = {"done": 0, "failed": 0, "quarantined": 0}
+    for purpose in Purpose:
+        condition = {"campaign": name, "purpose": purpose.value}
+        for outcome, number in project.count_by("labels", "outcome", condition).items():
+            counts[outcome] = counts.get(outcome, 0) + number
+    counts["failed"] = count_states(project, name, JobKind.LABEL).get("FIZZLED", 0)
+    chosen = sum(len(keys) for keys in document["selections"].values())
+    settled = counts["done"] + counts["quarantined"]
+    if document["stage"] == Stage.VALIDATE:
+        return counts | {"wanted": settled + wanted - done}
+    return counts | {"wanted": settled if document["stage"] == Stage.DONE else max(chosen, settled)}
+
+
+def _stage_progress(project: Project, document: dict[str, Any], levels: dict[str, int]) -> tuple[int, int]:
+    """Return how many members of the present stage are settled, and how many there are (0: not known)."""
+    name, stage, number = document["_id"], document["stage"], document["round"]
+    definition = document["definition"]
+    if stage == Stage.ENUMERATE:
+        return sum(levels.values()), 0
+    if stage == Stage.REFERENCE:
+        mine = [entry for entry in project.select("references", {}) if _provenance(entry) == document["provenance"]]
+        return len(mine), sum(count_states(project, name, JobKind.REFERENCE).values())
+    if stage == Stage.LABEL:
+        chosen = document["selections"].get(str(number), [])
+        return _count_ids(project, "labels", [f"{name}/{key}" for key in chosen]), len(chosen)
+    if stage == Stage.TRAIN:
+        trained = project.count("models", {"campaign": name, "round": number})
+        return trained, definition["surrogate"]["seeds"] * len(Target)
+    if stage == Stage.PREDICT:
+        shard = definition["prediction"]["shard_size"]
+        written = [entry for entry in document["harvested"] if entry.startswith(f"{JobKind.PREDICT.value}:r{number}-")]
+        return len(written), sum(-(-size // shard) for size in levels.values())
+    if stage == Stage.SCREEN:
+        return int(_is_screened(document, number)), 1
+    if stage == Stage.VALIDATE:
+        return _validation_progress(project, document, len(levels))
+    return 0, 0
+
+
+def _provenance(reference: Mapping[str, Any]) -> str:
+    return str(reference["_id"]).rpartition("/")[0]
+
+
+def _count_ids(project: Project, collection: str, ids: list[str]) -> int:
+    return project.count(collection, {"_id": {"$in": ids}}) if ids else 0
+
+
+def _is_screened(document: Mapping[str, Any], number: int) -> bool:
+    return f"{JobKind.SCREEN.value}:r{number}" in document["harvested"]
+
+
+def _validation_progress(project: Project, document: dict[str, Any], n_levels: int) -> tuple[int, int]:
+    """Count labels of the shortlist's representatives. Its first is the pristine host, which has one per level."""
+    name, shortlist = document["_id"], document["shortlist"]
+    if not shortlist:
+        return 0, 0
+    ids = [f"{name}/r{document['round']}/{composition}" for composition in shortlist[1:]]
+    verdicts = project.select("verdicts", {"_id": {"$in": ids}}) if ids else []
+    keys = {key for verdict in verdicts for key in verdict["representatives"].values()}
+    pristine = project.count("labels", {"campaign": name, "composition": shortlist[0]})
+    return pristine + _count_ids(project, "labels", [f"{name}/{key}" for key in keys]), len(shortlist) * n_levels
+
+
+def _best_candidates(project: Project, document: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """Return the validated compositions whose profile holds, else the best ranked of the last screening."""
+    name = document["_id"]
+    held = [entry for entry in project.select("validations", {"campaign": name}) if entry["profile_holds"]]
+    held = [entry for entry in held if not entry["pristine"]]
+    if held:
+        held.sort(key=lambda entry: (entry["rank"] or 0, entry["noble"]))
+        return [_best_entry(entry, validated=True) for entry in held[:BEST_SHOWN]], "validated by the engine"
+    for number in range(document["round"], -1, -1):
+        if _is_screened(document, number):
+            condition = {"campaign": name, "round": number, "passed": True}
+            ranked = project.select("verdicts", condition, sort=[("rank", 1)], limit=BEST_SHOWN)
+            return [_best_entry(entry, validated=False) for entry in ranked], f"predicted in round {number + 1}"
+    return [], ""
+
+
+def _best_entry(entry: Mapping[str, Any], *, validated: bool) -> dict[str, Any]:
+    return {
+        "composition": entry["composition"],
+        "noble": entry["noble"],
+        "rank": entry["rank"],
+        "voltages": dict(entry["voltages"]),
+        "score": entry.get("score"),
+        "validated": validated,
+    }
+
+
+def _eta(
+    document: dict[str, Any],
+    times: list[dict[str, Any]],
+    in_stage_s: float,
+    progress: tuple[int, int],
+    n_levels: int,
+) -> float | None:
+    if document["state"] == CampaignState.DONE:
+        return 0.0
+    if document["state"] != CampaignState.RUNNING:
+        return None
+    stage, number, definition = Stage(document["stage"]), document["round"], document["definition"]
+    rounds, total = definition["labels"]["rounds"], definition["labels"]["total"]
+    chosen = {int(key): len(keys) for key, keys in document["selections"].items()}
+    later_rounds = rounds - 1 - number
+    later = max(total - sum(chosen.values()), 0)
+    if stage in {Stage.ENUMERATE, Stage.REFERENCE}:
+        later = total
+    if stage != Stage.VALIDATE:
+        per_list = definition["validation"]["per_list"]
+        later += (2 * per_list + 1) * n_levels if per_list else 0
+    order = list(Stage)
+    repeated = (Stage.TRAIN, Stage.PREDICT, Stage.SCREEN)
+    visits = {
+        other.value: (later_rounds + (order.index(other) > order.index(stage)) if stage != Stage.VALIDATE else 0)
+        for other in repeated
+    }
+    return estimate_seconds_left(
+        Pace(
+            stage=stage.value,
+            elapsed_s=in_stage_s,
+            done=progress[0],
+            wanted=progress[1],
+            later_labels=later,
+            seconds_per_label=label_seconds(times, chosen),
+            stage_seconds=stage_durations(times),
+            later_visits=visits,
+        )
+    )
+
+
+def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCosts | None:
+    """Return what labels and trainings have cost in a project with this engine.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    engine : mapping
+        The `engine` section of a definition.
+
+    Returns
+    -------
+    UnitCosts or None
+        None without a usable label of that engine. What was not measured keeps its stated cost.
+    """
+    from dataclasses import replace
+    from math import log
+
+    from cathodeflow.campaign.plan import UnitCosts
+
+    name, model = engine["name"], engine["model"]
+    labels = project.database["labels"].find(
+        {"outcome": Outcome.DONE.value, "origin.provenance": f"{name}:{model}"},
+        {"campaign": 1, "relaxation.wall_s": 1, "relaxation.steps": 1, "relaxation.n_atoms": 1},
+    )
+    thresholds = {
+        entry["_id"]: entry["definition"]["engine"]["max_force"]
+        for entry in project.database["campaigns"].find({}, {"definition.engine.max_force": 1})
+    }
+    n, seconds, calls, comparable = 0, 0.0, 0.0, 0.0
+    for label in labels:
+        relaxation, threshold = label["relaxation"], thresholds[label["campaign"]]
+        n += 1
+        seconds += relaxation["wall_s"] * REFERENCE_ATOMS / relaxation["n_atoms"]
+        calls += max(relaxation["steps"], 1)
+        comparable += relaxation["steps"] * log(START_FORCE / REFERENCE_FORCE) / max(log(START_FORCE / threshold), 0.1)
+    if not n:
+        return None
+    costs = UnitCosts(
+        relaxation_step_s=seconds / calls, relaxation_steps=comparable / n, basis=f"measured on {n} labels here"
+    )
+    epochs = [
+        (entry["wall_s"], entry["n_train"] * entry["epochs"], entry["epochs"])
+        for entry in project.database["models"].find({}, {"wall_s": 1, "n_train": 1, "epochs": 1})
+        if entry["epochs"]
+    ]
+    if not epochs:
+        return costs
+    return replace(
+        costs,
+        training_s_per_label_epoch=sum(wall for wall, _, _ in epochs) / sum(seen for _, seen, _ in epochs),
+        training_epochs=sum(number for _, _, number in epochs) / len(epochs),
+        basis=f"{costs.basis} and {len(epochs)} trainings",
+    )

@@ -1,0 +1,133 @@
+"""The command `cathodeflow` (`cflow`): its commands, and what an error looks like."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+from cathodeflow import __version__
+from cathodeflow.cli import (
+    doctor,
+    export,
+    init,
+    jobs,
+    launch,
+    model,
+    pause,
+    plan,
+    query,
+    report,
+    resubmit,
+    run,
+    status,
+)
+from cathodeflow.errors import CathodeflowError
+
+DEBUG_VARIABLE = "CATHODEFLOW_DEBUG"
+UNEXPECTED_EXIT_CODE = 70  # sysexits' EX_SOFTWARE: a fault of this program, not of the request
+
+
+def _help_style() -> Literal["rich"] | None:
+    """Boxes and colours for people at a terminal, plain text for pipes and files."""
+    return "rich" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cathodeflow {__version__}")
+        raise typer.Exit
+
+
+def _configure(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Find battery electrodes: from a host crystal to an explained shortlist.
+
+    A first campaign: `cflow init my-project --template demo`, `cflow model install megnet-2019`,
+    `cflow launch my-project/campaign.yaml -p my-project`, `cflow run -p my-project`, `cflow report -p my-project`.
+    """
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def build_app(help_style: Literal["rich"] | None) -> typer.Typer:
+    """Assemble the commands.
+
+    Parameters
+    ----------
+    help_style : "rich" or None
+        For boxes and colours, None for plain text.
+    """
+    app = typer.Typer(
+        name="cathodeflow",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=help_style,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        callback=_configure,
+        help=_configure.__doc__,
+    )
+    app.command("init")(init.init)
+    app.command("doctor")(doctor.doctor)
+    app.command("plan")(plan.plan)
+    app.command("launch")(launch.launch)
+    app.command("run")(run.run)
+    app.command("status")(status.status)
+    app.command("pause")(pause.pause)
+    app.command("resume")(pause.resume)
+    app.add_typer(jobs.build(help_style), name="jobs")
+    app.command("resubmit")(resubmit.resubmit)
+    app.command("query")(query.query)
+    app.command("report")(report.report)
+    app.add_typer(model.build(help_style), name="model")
+    app.add_typer(export.build(help_style), name="export")
+    return app
+
+
+def main() -> None:
+    """Run the command line: each expected error is one sentence on stderr and its exit code."""
+    try:
+        build_app(_help_style())(prog_name=os.path.basename(sys.argv[0]) or "cathodeflow")  # noqa: PTH119
+    except CathodeflowError as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _fail(str(error), error.exit_code)
+    except Exception as error:  # the last resort: nothing may end in a bare traceback
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        where = _write_traceback(error)
+        kind = f"{type(error).__name__}: {error}".splitlines()[0]
+        _fail(f"this should not have happened ({kind}); the traceback is in {where}", UNEXPECTED_EXIT_CODE)
+
+
+def _write_traceback(error: Exception) -> str:
+    import tempfile
+    import traceback
+
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="cathodeflow-error-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"cathodeflow {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n")
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return "no file, since none could be written; repeat with --debug"
+    return file.name
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    sentence = " ".join(message.split())
+    sys.stdout.flush()
+    typer.secho("Error: ", fg=typer.colors.RED if not os.environ.get("NO_COLOR") else None, err=True, nl=False)
+    typer.echo(sentence, err=True)
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

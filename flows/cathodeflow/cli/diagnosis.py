@@ -1,0 +1,333 @@
+"""What `doctor` looks at: each check says what it found, and what its absence costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata, util
+from pathlib import Path
+
+PACKAGES_OF_NOTE = (
+    "torch",
+    "matgl",
+    "chgnet",
+    "atomate2",
+    "jobflow",
+    "FireWorks",
+    "mongomock-ng",
+    "pymatgen",
+    "spglib",
+)
+LOW_DISK_BYTES = 2 * 1024**3
+IMPORT_TIMEOUT_S = 180
+
+
+class Health(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    OFF = "off"  # optional and absent: a feature is off
+    WARNING = "warning"
+    BROKEN = "broken"  # needed: campaigns will not work
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    Attributes
+    ----------
+    room : str
+        What it belongs to: environment, models, engines, workers, project.
+    name : str
+        What was looked at.
+    health : Health
+        How it is.
+    found : str
+        What is there.
+    cost : str
+        What its state costs the user; empty when all is well.
+    remedy : str
+        What to do about it.
+    """
+
+    room: str
+    name: str
+    health: Health
+    found: str
+    cost: str = ""
+    remedy: str = ""
+
+
+def check_python() -> Iterator[Check]:
+    """Look at the interpreter and the packages the project needs."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("environment", "Python", Health.OK, version)  # older ones cannot install this package
+    wrong = list(_wrong_requirements())
+    if wrong:
+        yield Check(
+            "environment",
+            "packages",
+            Health.BROKEN,
+            "; ".join(wrong),
+            "what needs them fails or gives other numbers",
+            "install the tested versions: `make install`, or pip install -r requirements.lock",
+        )
+    else:
+        found = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES_OF_NOTE)
+        yield Check("environment", "packages", Health.OK, found)
+
+
+def _wrong_requirements() -> Iterator[str]:
+    from packaging.requirements import Requirement
+
+    for line in metadata.requires("cathodeflow") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            yield f"{requirement.name} is not installed"
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            yield f"{requirement.name} {version} is outside {requirement.specifier}"
+
+
+def check_hardware() -> Iterator[Check]:
+    """Look at cores, threads and the accelerator."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        import torch
+    except ImportError as error:
+        yield Check(
+            "environment",
+            "torch",
+            Health.BROKEN,
+            f"does not load: {_first_line(error)}",
+            "no relaxation, no surrogate",
+            "install the tested versions: `make install`",
+        )
+        return
+    yield Check("environment", "cores", Health.OK, f"{cores} for this process; torch uses {torch.get_num_threads()}")
+    if torch.cuda.is_available():
+        yield Check("environment", "GPU", Health.OK, torch.cuda.get_device_name(0))
+    else:
+        yield Check(
+            "environment", "GPU", Health.OFF, "none that torch can use", "prediction and training run on the CPU"
+        )
+
+
+def check_models() -> Iterator[Check]:
+    """Look at the pretrained network and the default potential."""
+    from cathodeflow.calculators.pretrained.megnet_2019 import weights_path
+    from cathodeflow.settings import get_settings
+
+    weights = weights_path(get_settings().cache_dir)
+    if weights.is_file():
+        yield Check("models", "megnet-2019", Health.OK, f"installed ({weights.stat().st_size / 1024:.0f} KiB)")
+    else:
+        yield Check(
+            "models",
+            "megnet-2019",
+            Health.BROKEN,
+            "not installed",
+            "surrogates cannot be trained: a campaign stops after its first labels",
+            "cflow model install megnet-2019",
+        )
+    yield _check_potential()
+
+
+def _check_potential() -> Check:
+    command = [sys.executable, "-c", "from chgnet.model import CHGNet; CHGNet.load(verbose=False, use_device='cpu')"]
+    said = _run(command)
+    if said is None:
+        return Check("models", "chgnet-0.3.0", Health.OK, "loads")
+    return Check(
+        "models",
+        "chgnet-0.3.0",
+        Health.BROKEN,
+        f"does not load: {said}",
+        "the engine mlff cannot relax anything",
+        "reinstall chgnet in its tested version: `make install`",
+    )
+
+
+def check_engines() -> Iterator[Check]:
+    """Look for programs and services that are optional on a laptop."""
+    vasp = os.environ.get("ATOMATE2_VASP_CMD", "vasp_std").split()
+    yield _program("VASP", vasp[-1] if vasp else "vasp_std", "the engine vasp is off; mlff does not need it")
+    yield _program("LOBSTER", "lobster", "no bonding analysis")
+    yield _program("Slurm", "sbatch", "jobs run on this machine only")
+    yield _program("MongoDB", "mongod", "the embedded store is used, which serves one machine")
+
+
+def _program(name: str, executable: str, cost: str) -> Check:
+    path = shutil.which(executable)
+    if path:
+        return Check("engines", name, Health.OK, path)
+    return Check("engines", name, Health.OFF, f"no {executable} on the path", cost)
+
+
+def check_workers() -> Iterator[Check]:
+    """Import every job module in a fresh process, as a worker does.
+
+    FireWorks marks a job FIZZLED without a word when the process that checks it out cannot import its module.
+    """
+    modules = ["jobflow.managers.fireworks", *_job_modules()]
+    script = (
+        "import importlib, json, sys\n"
+        "failed = {}\n"
+        "for name in json.loads(sys.argv[1]):\n"
+        "    try:\n"
+        "        importlib.import_module(name)\n"
+        "    except BaseException as error:\n"
+        "        failed[name] = f'{type(error).__name__}: {error}'\n"
+        "print('IMPORTS ' + json.dumps(failed))\n"
+    )
+    failed = {"the worker's Python": "no answer"}
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", script, json.dumps(modules)],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_TIMEOUT_S,
+            check=False,
+        )
+        answers = [line for line in result.stdout.splitlines() if line.startswith("IMPORTS ")]
+        if answers:
+            failed = json.loads(answers[-1].removeprefix("IMPORTS "))
+    except subprocess.TimeoutExpired:
+        failed = {"the worker's Python": f"no answer within {IMPORT_TIMEOUT_S} s"}
+    if not failed:
+        yield Check("workers", "job modules", Health.OK, f"all {len(modules)} import in a fresh process")
+    for name, said in failed.items():
+        yield Check(
+            "workers",
+            name,
+            Health.BROKEN,
+            f"does not import: {said.splitlines()[0]}",
+            "its jobs would end FIZZLED with no error and no log",
+            "repair the environment that workers use",
+        )
+
+
+def _job_modules() -> list[str]:
+    """Name every module of `cathodeflow.jobs`, without importing one."""
+    spec = util.find_spec("cathodeflow.jobs")
+    folders = [Path(entry) for entry in (spec.submodule_search_locations or [])] if spec else []
+    names = []
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            names.append(".".join(("cathodeflow.jobs", *(part for part in parts if part != "__init__"))))
+    return names
+
+
+def check_network() -> Iterator[Check]:
+    """Ask pip for the index of the package the pretrained weights come from."""
+    said = _run([sys.executable, "-m", "pip", "index", "versions", "megnet", "--disable-pip-version-check"], timeout=60)
+    if said is None:
+        yield Check("environment", "package index", Health.OK, "reachable with pip")
+    else:
+        yield Check(
+            "environment",
+            "package index",
+            Health.WARNING,
+            f"not reachable: {said}",
+            "models cannot be fetched",
+            "bring the archive here: cflow model install megnet-2019 --archive FILE",
+        )
+
+
+def check_project(folder: Path) -> Iterator[Check]:
+    """Look at the project folder: writable, room on the disk, store readable and whole."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if os.access(existing, os.W_OK):
+        yield Check("project", "folder", Health.OK, f"{folder.absolute()} is writable")
+    else:
+        yield Check(
+            "project",
+            "folder",
+            Health.BROKEN,
+            f"{existing} is read-only",
+            "nothing can be launched or run here",
+            "make it writable, or name another folder with --project",
+        )
+    free = shutil.disk_usage(existing).free
+    room = f"{free / 1024**3:.1f} GiB free"
+    if free < LOW_DISK_BYTES:
+        cost = "a campaign of the paper's size needs about 1 GiB"
+        yield Check("project", "disk", Health.WARNING, room, cost, "free some space")
+    else:
+        yield Check("project", "disk", Health.OK, room)
+    yield from _check_store(folder)
+
+
+def _check_store(folder: Path) -> Iterator[Check]:
+    import sqlite3
+
+    from cathodeflow.settings import get_settings
+
+    path = folder / get_settings().store_file
+    if not path.exists():
+        yield Check("project", "store", Health.OFF, f"no {path.name} yet", "no campaign here", "cflow launch FILE")
+        return
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+        try:
+            verdict = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        verdict = [str(error)]
+    if verdict == ["ok"]:
+        size = path.stat().st_size / 1024**2
+        yield Check("project", "store", Health.OK, f"{path.name}, {size:.1f} MiB, passes its integrity check")
+    else:
+        yield Check(
+            "project",
+            "store",
+            Health.BROKEN,
+            f"{path.name}: {'; '.join(verdict)}",
+            "documents may be lost",
+            "stop its drivers and restore the file from a copy",
+        )
+
+
+def all_checks(folder: Path, *, online: bool) -> list[tuple[str, Callable[[], Iterator[Check]]]]:
+    """Name the checks to run, in order, each with a function that runs it."""
+    checks: list[tuple[str, Callable[[], Iterator[Check]]]] = [
+        ("Python and packages", check_python),
+        ("torch", check_hardware),
+        ("project folder", lambda: check_project(folder)),
+        ("programs", check_engines),
+        ("models", check_models),
+        ("job modules", check_workers),
+    ]
+    if online:
+        checks.insert(2, ("package index", check_network))
+    return checks
+
+
+def _run(command: list[str], timeout: float = IMPORT_TIMEOUT_S) -> str | None:
+    """Run a command; returns None when it ends well, else its last line."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {timeout:.0f} s"
+    if result.returncode == 0:
+        return None
+    return (result.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,36 @@
+"""`launch`: write a campaign into a project's store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cathodeflow.cli.options import DEFINITION_FILE, DefinitionArgument, DryRunOption, ProjectOption
+
+
+def launch(
+    file: DefinitionArgument = Path(DEFINITION_FILE), project: ProjectOption = Path(), dry_run: DryRunOption = False
+) -> None:
+    """Check a definition and write its campaign into the project. `cflow run` then works on it.
+
+    The project folder is made when absent. A name that exists is refused.
+    """
+    from cathodeflow.campaign.definition_file import load_host, read_definition
+    from cathodeflow.cli.output import say
+
+    if dry_run:
+        from cathodeflow.cli.plan import plan_of, print_plan
+
+        print_plan(plan_of(file, project))
+        say("Dry run: nothing was written.")
+        return
+    loaded = read_definition(file)
+    host = load_host(loaded)
+
+    from cathodeflow.campaign.launch import launch as launch_campaign
+    from cathodeflow.campaign.launch import prepare
+    from cathodeflow.storage.connection import create_project
+
+    prepare(loaded, host)  # refuses what cannot run before the project folder is made
+    record = launch_campaign(create_project(project), loaded, host)
+    option = "" if project == Path() else f" -p {project}"
+    say(f"Launched {record.id} in {project.absolute()}. Next: cflow run{option}")

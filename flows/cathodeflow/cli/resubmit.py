@@ -1,0 +1,71 @@
+"""`resubmit`: run failed jobs and quarantined labels again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cathodeflow.cli.options import CampaignOption, DryRunOption, JsonOption, ProjectOption
+
+
+class FailedState(StrEnum):
+    """Which failures are meant."""
+
+    FIZZLED = "fizzled"  # jobs whose last attempt failed
+    QUARANTINED = "quarantined"  # labels given up on
+
+
+def resubmit(
+    project: ProjectOption = Path(),
+    campaign: CampaignOption = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only failures with this reason, e.g. not_converged.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Only jobs of this kind: reference, label, train, predict or screen.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="Only this job, e.g. a candidate's key; may be repeated.")
+    ] = None,
+    state: Annotated[
+        FailedState | None,
+        typer.Option("--state", help="Only failed jobs, or only quarantined labels.", show_default="both"),
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run failed jobs and quarantined labels again, and write down that they were.
+
+    A campaign that had stopped or ended goes back to the stage the labels belong to.
+    What cannot be run again is listed with the reason.
+    """
+    from dataclasses import asdict
+
+    from cathodeflow.campaign import resubmit as resubmission
+    from cathodeflow.cli.output import note, print_json, print_table, say
+    from cathodeflow.cli.selection import campaign_name, open_existing
+
+    selection = resubmission.select(reason=reason, kind=kind, keys=tuple(key or ()), state=state)
+    opened = open_existing(project)
+    name = campaign_name(opened, campaign)
+    made = resubmission.plan_resubmission(opened, name, selection)
+    if not dry_run:
+        made = resubmission.resubmit(opened, name, selection)
+    if as_json:
+        print_json(asdict(made) | {"dry_run": dry_run})
+        return
+    if made.jobs:
+        columns = ["kind", "key", "state", "reason", "attempts"]
+        print_table(columns, [[job.kind, job.key, job.state, job.reason, job.attempts] for job in made.jobs])
+        counted = ", ".join(f"{count} {why}" for why, count in sorted(made.by_reason().items()))
+        say(f"{'Would resubmit' if dry_run else 'Resubmitted'} {len(made.jobs)}: {counted}")
+        if made.goes_back_to:
+            moved = "would go" if dry_run else "has gone"
+            say(f"The campaign {moved} back to stage {made.goes_back_to}; `cflow run` works on it")
+    else:
+        say("Nothing to resubmit matches.")
+    for job in made.refused:
+        note(f"not resubmitted: {job.kind} {job.key}: {job.why_not}")

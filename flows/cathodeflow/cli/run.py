@@ -1,0 +1,149 @@
+"""`run`: work on a campaign in this terminal until it is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cathodeflow.cli.options import CampaignOption, ProjectOption
+from cathodeflow.errors import CampaignError
+
+if TYPE_CHECKING:
+    from cathodeflow.campaign.status import StatusReport
+
+INTERRUPTED_EXIT_CODE = 130
+LINE_EVERY_S = 15.0
+FIRST_INTERRUPT = (
+    "Interrupted: the present jobs are finished first, then this command ends. "
+    "Interrupt again to end now; unfinished jobs are run again by the next `cflow run`."
+)
+SECOND_INTERRUPT = "Ending now; unfinished jobs are run again by the next `cflow run`."
+
+
+def run(
+    project: ProjectOption = Path(),
+    campaign: CampaignOption = None,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=0, help="Worker processes; 0 only drives, workers run elsewhere.")
+    ] = 1,
+) -> None:
+    """Run a campaign: workers and driver on this machine, until it is done.
+
+    Ctrl-C finishes the present jobs and ends; a second one ends at once. Nothing recorded is lost either way, and
+    `cflow run` goes on where it ended. Exit code 0 when the campaign is done, 4 when it stopped, 130 when interrupted.
+    """
+    from cathodeflow.campaign.driver import drive
+    from cathodeflow.campaign.status import read_status
+    from cathodeflow.cli.output import is_terminal, note, say
+    from cathodeflow.cli.selection import campaign_name, open_existing
+    from cathodeflow.records.outcomes import CampaignState
+
+    opened = open_existing(project)
+    name = campaign_name(opened, campaign)
+    display = _bars if is_terminal() else _lines
+    with display() as show, _notices(note):
+        record = drive(opened, name, workers, on_tick=lambda _: show(read_status(opened, name)))
+    if record.state == CampaignState.DONE:
+        option = "" if project == Path() else f" -p {project}"
+        say(f"{name} is done: cflow report{option}")
+    elif record.state == CampaignState.STOPPED:
+        raise CampaignError(
+            f"campaign {name} stopped in stage {record.stage}: {record.message}; look with `cflow jobs list` and "
+            "`cflow query attempts`, then `cflow resubmit` or `cflow resume`"
+        )
+    else:
+        note(f"{name} is left in stage {record.stage}; `cflow run` goes on with it")
+        raise typer.Exit(INTERRUPTED_EXIT_CODE)
+
+
+@contextmanager
+def _notices(say: Callable[[str], None]) -> Iterator[None]:
+    """Say what an interrupt does when it arrives, while the driver counts interrupts with handlers of its own."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    asked = 0
+
+    def listen() -> None:
+        nonlocal asked
+        while received := reader.recv(16):
+            for number in received:
+                if number in {signal.SIGINT, signal.SIGTERM}:
+                    asked += 1
+                    if asked <= 2:
+                        say(FIRST_INTERRUPT if asked == 1 else SECOND_INTERRUPT)
+
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        writer.close()
+        listener.join(timeout=1.0)
+        reader.close()
+
+
+@contextmanager
+def _lines() -> Iterator[Callable[[StatusReport], None]]:
+    """Print one plain line whenever the stage changes, and every quarter of a minute."""
+    from cathodeflow.cli.output import say
+    from cathodeflow.cli.status import one_line
+
+    last: tuple[Any, float] = (None, 0.0)
+
+    def show(report: StatusReport) -> None:
+        nonlocal last
+        phase = (report.stage, report.round, report.state)
+        if phase != last[0] or time.monotonic() - last[1] >= LINE_EVERY_S:
+            say(one_line(report))
+            last = (phase, time.monotonic())
+
+    yield show
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[StatusReport], None]]:
+    """Draw one bar for the present stage and one for the labels."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from cathodeflow.cli.output import duration
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    with Progress(*columns, console=Console(no_color=bool(os.environ.get("NO_COLOR")))) as progress:
+        stage = progress.add_task("starting", total=None, remark="")
+        labels = progress.add_task("labels", total=None, remark="", visible=False)
+
+        def show(report: StatusReport) -> None:
+            title = f"{report.stage} (round {report.round + 1} of {report.rounds})"
+            left = f"about {duration(report.eta_s)} left" if report.eta_s is not None else ""
+            done, wanted = report.progress
+            progress.update(stage, description=title, completed=done, total=wanted or None, remark=left)
+            counts = report.labels
+            lost = f"{counts['failed']} failed, {counts['quarantined']} quarantined"
+            progress.update(
+                labels,
+                completed=counts["done"] + counts["quarantined"],
+                total=counts["wanted"] or None,
+                remark=lost,
+                visible=counts["wanted"] > 0,
+            )
+
+        yield show

@@ -1,0 +1,54 @@
+"""Which project and which campaign a command means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cathodeflow.errors import CampaignError
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+
+def open_existing(folder: Path) -> Project:
+    """Open the store of a project.
+
+    Raises
+    ------
+    CampaignError
+        The folder holds no project.
+    StoreError
+        The store cannot be read.
+    """
+    from cathodeflow.settings import get_settings
+    from cathodeflow.storage.connection import open_project
+
+    store = folder / get_settings().store_file
+    if not store.exists():
+        raise CampaignError(
+            f"no project in {folder.absolute()} (there is no {store.name}): "
+            "name its folder with --project, or start one with `cflow launch campaign.yaml`"
+        )
+    return open_project(folder)
+
+
+def campaign_name(project: Project, asked: str | None) -> str:
+    """Return the campaign a command means: the one asked for, or the only one.
+
+    Raises
+    ------
+    CampaignError
+        There is none of that name, none at all, or several and none was named; lists those there are.
+    """
+    names = project.campaign_names()
+    if asked is not None:
+        if asked in names:
+            return asked
+        there = f"there are {', '.join(names)}" if names else "the project has none yet"
+        raise CampaignError(f"no campaign named {asked!r} in {project.folder}; {there}")
+    if not names:
+        raise CampaignError(f"no campaign in {project.folder}: launch one with `cflow launch campaign.yaml`")
+    if len(names) > 1:
+        raise CampaignError(f"{project.folder} holds several campaigns: name one with --campaign ({', '.join(names)})")
+    return names[0]
