@@ -48,7 +48,7 @@ def stage_work(context: StageContext) -> StageWork:
     from cathodeflow.campaign.stages.screen import ScreenStage
     from cathodeflow.campaign.stages.train import TrainStage
 
-    stages: dict[Stage, Callable[[StageContext], StageWork]] = {
+    stages: dict[Stage, type[StageWork]] = {
         Stage.REFERENCE: ReferenceStage,
         Stage.LABEL: LabelStage,
         Stage.TRAIN: TrainStage,
@@ -180,7 +180,8 @@ def _act(context: StageContext, work: StageWork, decision: Decision, beat: Calla
         beat()
     for key in decision.submit[:SUBMITTED_PER_TICK]:
         flow = work.flow(key)
-        flow.jobs[-1].set_uuid(job_uuid(campaign, work.kind, key))
+        *_, last = flow.iterflow()
+        last[0].set_uuid(job_uuid(campaign, work.kind, key))
         add_workflow_once(context.project, flow, campaign=campaign, kind=work.kind.value, key=key)
         beat()
 
@@ -227,7 +228,7 @@ def _follow_failure(context: StageContext, work: StageWork, failure: Failure) ->
 
 
 def _reason(word: str) -> Reason:
-    return Reason(word) if word in Reason else Reason.CALCULATION_ERROR
+    return Reason(word) if word in set(Reason) else Reason.CALCULATION_ERROR
 
 
 def _reasons(context: StageContext) -> str:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 D_BLOCK = "d-block"
 
 Window = tuple[float | None, float | None]
-PAPER_WINDOWS: dict[str, Window] = {"V21": (3.49, 3.90), "V43": (2.0, None)}  # S0 section 3.4
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -118,9 +117,9 @@ class ScreeningDefinition(Section):
 
     def windows_for(self, voltage_names: tuple[str, ...]) -> dict[str, Window]:
         """Return the windows to apply to a host with these voltages: the definition's own, else the paper's."""
-        if self.voltage_windows is not None:
-            return dict(self.voltage_windows)
-        return {name: window for name, window in PAPER_WINDOWS.items() if name in voltage_names}
+        from cathodeflow.science.screening.criteria import paper_windows
+
+        return paper_windows(voltage_names) if self.voltage_windows is None else dict(self.voltage_windows)
 
 
 class ValidationDefinition(Section):

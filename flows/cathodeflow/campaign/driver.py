@@ -21,7 +21,7 @@ from cathodeflow.settings import get_settings
 if TYPE_CHECKING:
     from types import FrameType
 
-    from cathodeflow.campaign.stages import Recipes
+    from cathodeflow.campaign.stages.work import Recipes
     from cathodeflow.records.campaign import CampaignRecord
     from cathodeflow.storage.connection import Project
 

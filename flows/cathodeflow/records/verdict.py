@@ -6,11 +6,11 @@ from cathodeflow.records.document import Document, Part
 
 
 class RuleResult(Part):
-    """How one rule judged. `margin` is by how much, in the rule's unit: negative is a failure."""
+    """How one rule judged. `margin` is by how much, in `unit`: negative is a failure, None where a value is missing."""
 
     rule: str
     passed: bool
-    margin: float
+    margin: float | None
     unit: str
 
 
@@ -27,6 +27,8 @@ class VerdictRecord(Document):
         Candidate key per level.
     rejected_by : str or None
         The first rule that failed, in the order of the definition.
+    uncertainty : float or None
+        Largest standard deviation of the ensemble's formation energies among the representatives, eV/atom.
     score : float or None
         (V21 − V43)/V43, ascending is better; None where V43 is not positive.
     rank : int or None
@@ -42,7 +44,7 @@ class VerdictRecord(Document):
     voltages: dict[str, float]
     relaxation_energies: dict[str, float]
     formation_energies: dict[str, float]
-    uncertainty: float
+    uncertainty: float | None
     representatives: dict[str, str]
     passed: bool
     rejected_by: str | None
@@ -63,7 +65,8 @@ class ValidationRecord(Document):
     volume_changes : dict
         ``{"Na1-Na3": percent, "Na1-Na4": percent}``.
     profile_holds : bool or None
-        Step shape and V43 above the pristine host's (S0 Table 1); None where a level is missing.
+        Step shape and V43 above the pristine host's (S0 Table 1); None for the pristine host itself, and where a level
+        is missing.
     missing : dict
         Level to the reason why it has no label.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.stages.reference import reference_energies
 from cathodeflow.campaign.stages.selection import pristine_composition
-from cathodeflow.campaign.stages.work import StageContext
+from cathodeflow.campaign.stages.work import StageWork
 from cathodeflow.records.candidate import candidate_id
 from cathodeflow.records.label import LabelRecord
 from cathodeflow.records.outcomes import JobKind, Outcome, Purpose, Reason
@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelStage:
+class LabelStage(StageWork):
     """The chosen candidates of the campaign's round."""
 
-    context: StageContext
-    kind = JobKind.LABEL
-    purpose = Purpose.TRAINING
+    @property
+    def kind(self) -> JobKind:
+        """What its jobs make."""
+        return JobKind.LABEL
+
+    @property
+    def purpose(self) -> Purpose:
+        """Why they are computed."""
+        return Purpose.TRAINING
 
     @property
     def tolerated_fraction(self) -> float | None:
@@ -97,7 +103,10 @@ class LabelStage:
 class ValidateStage(LabelStage):
     """The shortlisted compositions and the pristine host at every level; what has a label already keeps it."""
 
-    purpose = Purpose.VALIDATION
+    @property
+    def purpose(self) -> Purpose:
+        """Why they are computed."""
+        return Purpose.VALIDATION
 
     @property
     def tolerated_fraction(self) -> float | None:

@@ -9,33 +9,37 @@ from typing import TYPE_CHECKING, Any
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.definition_file import substituents
 from cathodeflow.campaign.stages.train import train_key
-from cathodeflow.campaign.stages.work import StageContext, job_uuid
+from cathodeflow.campaign.stages.work import StageWork, job_uuid
 from cathodeflow.records.model import PredictionRecord
 from cathodeflow.records.outcomes import JobKind, Outcome, Target
 
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from cathodeflow.campaign.policy import Failure, JobView
+    from cathodeflow.campaign.policy import JobView
     from cathodeflow.jobs.predict import Shard
 
 
 @dataclass(frozen=True)
-class PredictStage:
+class PredictStage(StageWork):
     """Every shard is needed."""
 
-    context: StageContext
-    kind = JobKind.PREDICT
-    tolerated_fraction: float | None = None
+    @property
+    def kind(self) -> JobKind:
+        """What its jobs make."""
+        return JobKind.PREDICT
 
     @cached_property
     def shards(self) -> dict[str, Shard]:
         """The round's shards by key."""
         from cathodeflow.jobs.predict import shards
 
-        definition = self.context.definition
+        definition, ratios = self.context.definition, self.context.definition.ratio_counts()
         made = shards(
-            self.context.host, substituents(definition), definition.ratio_counts(), definition.prediction.shard_size
+            self.context.host,
+            list(substituents(definition)),
+            None if ratios is None else sorted(ratios),
+            definition.prediction.shard_size,
         )
         return {f"r{self.context.round}-{shard.number}": shard for shard in made}
 
@@ -96,7 +100,3 @@ class PredictStage:
             )
             for row, key in enumerate(output["keys"])
         ]
-
-    def give_up(self, failure: Failure, message: str) -> None:
-        """Never called: without a shard the campaign stops."""
-        raise AssertionError(f"shard {failure.job.key} cannot be given up: {message}")

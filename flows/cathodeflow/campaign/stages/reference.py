@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.definition_file import substituents
-from cathodeflow.campaign.stages.work import StageContext
+from cathodeflow.campaign.stages.work import StageContext, StageWork
 from cathodeflow.records.label import ReferenceRecord, reference_id
 from cathodeflow.records.outcomes import JobKind, Outcome
 
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from cathodeflow.campaign.policy import Failure, JobView
+    from cathodeflow.campaign.policy import JobView
 
 
 def elements_needed(context: StageContext) -> tuple[str, ...]:
     """Return the elements of the host and of the substitution space, by symbol."""
     from cathodeflow.calculators.potentials.elements import reference_elements
 
-    return tuple(reference_elements(context.host, substituents(context.definition)))
+    crystals = [level.structure for level in context.host.levels]
+    return tuple(reference_elements(crystals, list(substituents(context.definition))))
 
 
 def reference_energies(context: StageContext) -> dict[str, float]:
@@ -33,12 +34,13 @@ def reference_energies(context: StageContext) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class ReferenceStage:
+class ReferenceStage(StageWork):
     """Every element is needed: none may be quarantined."""
 
-    context: StageContext
-    kind = JobKind.REFERENCE
-    tolerated_fraction: float | None = None
+    @property
+    def kind(self) -> JobKind:
+        """What its jobs make."""
+        return JobKind.REFERENCE
 
     def wanted(self) -> tuple[str, ...]:
         """Return the elements."""
@@ -60,7 +62,3 @@ class ReferenceStage:
             {"_id": reference_id(self.context.campaign.provenance, job.key), **output, "origin": origin}
         )
         transitions.record_once(self.context.project, "references", record)
-
-    def give_up(self, failure: Failure, message: str) -> None:
-        """Never called: without a reference the campaign stops."""
-        raise AssertionError(f"reference {failure.job.key} cannot be given up: {message}")

@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.stages.predict import PredictStage
-from cathodeflow.campaign.stages.work import StageContext, job_uuid
+from cathodeflow.campaign.stages.work import StageWork, job_uuid
 from cathodeflow.records.outcomes import JobKind, Outcome
 from cathodeflow.records.verdict import VerdictRecord
+from cathodeflow.science.energetics.voltage import voltage_names
 
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from cathodeflow.campaign.policy import Failure, JobView
+    from cathodeflow.campaign.policy import JobView
 
 
 @dataclass(frozen=True)
-class ScreenStage:
+class ScreenStage(StageWork):
     """One job, and it is needed."""
 
-    context: StageContext
-    kind = JobKind.SCREEN
-    tolerated_fraction: float | None = None
+    @property
+    def kind(self) -> JobKind:
+        """What its jobs make."""
+        return JobKind.SCREEN
 
     def wanted(self) -> tuple[str, ...]:
         """Return the key of the round's screening."""
@@ -42,9 +44,9 @@ class ScreenStage:
             OutputReference(job_uuid(campaign.id, JobKind.PREDICT, shard))
             for shard in PredictStage(self.context).wanted()
         ]
-        return self.context.recipes.screen(
-            campaign.id, campaign.round, shards, campaign.host.model_dump(), definition.screening.model_dump()
-        )
+        voltages = voltage_names(level.label for level in self.context.host.levels)
+        rules = definition.screening.model_dump() | {"voltage_windows": definition.screening.windows_for(voltages)}
+        return self.context.recipes.screen(campaign.id, campaign.round, shards, campaign.host.model_dump(), rules)
 
     def record(self, job: JobView, output: Any) -> None:
         """Write the verdicts, and that they are whole."""
@@ -63,7 +65,3 @@ class ScreenStage:
         with self.context.project.transaction():
             written = transitions.record_many_once(self.context.project, "verdicts", verdicts)
             transitions.mark_harvested(self.context.project, campaign.id, self.kind, job.key, written)
-
-    def give_up(self, failure: Failure, message: str) -> None:
-        """Never called: without verdicts the campaign stops."""
-        raise AssertionError(f"screening {failure.job.key} cannot be given up: {message}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cathodeflow.campaign.definition_file import substituents
 from cathodeflow.campaign.policy import labels_of_round
 from cathodeflow.science.hosts.candidates import Candidate, enumerate_candidates
@@ -65,7 +67,7 @@ def _choose_uncertain(
         [tuple(count / sum(candidate.counts) for count in candidate.counts) for candidate in candidates],
     )
     keys = [candidate.key for candidate in candidates]
-    return uncertainty_selection(keys, [spread[key] for key in keys], features, number, seed, already)
+    return uncertainty_selection(keys, np.array([spread[key] for key in keys]), features, number, seed, already)
 
 
 def choose_shortlist(context: StageContext, round_number: int) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
-from cathodeflow.campaign.stages.work import StageContext, job_uuid
+from cathodeflow.campaign.stages.work import StageWork, job_uuid
 from cathodeflow.errors import ModelError
 from cathodeflow.records.model import ModelRecord
 from cathodeflow.records.outcomes import JobKind, Outcome, Target
@@ -16,7 +16,7 @@ from cathodeflow.records.outcomes import JobKind, Outcome, Target
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from cathodeflow.campaign.policy import Failure, JobView
+    from cathodeflow.campaign.policy import JobView
 
 
 def train_key(round_number: int, target: Target, seed: int) -> str:
@@ -25,12 +25,13 @@ def train_key(round_number: int, target: Target, seed: int) -> str:
 
 
 @dataclass(frozen=True)
-class TrainStage:
+class TrainStage(StageWork):
     """Every member of the ensemble is needed."""
 
-    context: StageContext
-    kind = JobKind.TRAIN
-    tolerated_fraction: float | None = None
+    @property
+    def kind(self) -> JobKind:
+        """What its jobs make."""
+        return JobKind.TRAIN
 
     def wanted(self) -> tuple[str, ...]:
         """Return the keys of the round's networks."""
@@ -78,10 +79,6 @@ class TrainStage:
             }
         )
         transitions.record_once(project, "models", record)
-
-    def give_up(self, failure: Failure, message: str) -> None:
-        """Never called: without its networks the campaign stops."""
-        raise AssertionError(f"network {failure.job.key} cannot be given up: {message}")
 
     def _members(self) -> list[tuple[Target, int]]:
         return [(target, seed) for target in Target for seed in range(self.context.definition.surrogate.seeds)]

@@ -13,6 +13,8 @@ from cathodeflow.records.verdict import ValidationRecord
 from cathodeflow.science.energetics.voltage import level_contents, valence, voltage_profile
 from cathodeflow.science.energetics.volume_change import volume_changes
 from cathodeflow.science.hosts.compositions import Composition
+from cathodeflow.science.screening.ranking import is_noble
+from cathodeflow.science.screening.verdict import profile_holds
 
 if TYPE_CHECKING:
     from cathodeflow.campaign.stages.work import StageContext
@@ -48,7 +50,7 @@ def _validation(context: StageContext, composition: str, pristine: dict[str, flo
         elements=list(parts.elements),
         counts=list(parts.counts),
         pristine=is_pristine,
-        noble=_noble(parts.elements),
+        noble=is_noble(parts.elements),
         rank=(verdict or {}).get("rank"),
         labels=keys,
         voltages=voltages,
@@ -58,7 +60,7 @@ def _validation(context: StageContext, composition: str, pristine: dict[str, flo
         relaxation_energies=_per_level(done, "relaxation_energy"),
         volumes=volumes,
         volume_changes=volume_changes(volumes) if len(done) == len(labels) else {},
-        profile_holds=_holds(voltages, voltages if is_pristine else pristine, complete=len(done) == len(labels)),
+        profile_holds=_holds(voltages, None if is_pristine else pristine, complete=len(done) == len(labels)),
         missing={level: _why_missing(label) for level, label in labels.items() if level not in done},
         provenance=campaign.provenance,
     )
@@ -79,16 +81,8 @@ def _why_missing(label: dict[str, Any]) -> str:
     return f"{label['reason']}: {label['message']}" if label else "never labelled"
 
 
-def _noble(elements: tuple[str, ...]) -> bool:
-    from cathodeflow.science.screening.ranking import is_noble
-
-    return is_noble(elements)
-
-
 def _holds(voltages: dict[str, float], pristine: dict[str, float] | None, *, complete: bool) -> bool | None:
-    """Apply the definition under S0 Table 1; None where a level is missing or the pristine host is incomplete."""
-    from cathodeflow.science.screening.profile import profile_holds
-
+    """Apply the definition under S0 Table 1; None where there is nothing whole to compare."""
     if not complete or not pristine or set(pristine) != set(voltages):
         return None
     return profile_holds(voltages, pristine)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign.definition import CampaignDefinition
 from cathodeflow.records.document import software_versions
@@ -98,28 +99,38 @@ class StageContext:
         )
 
 
-class StageWork(Protocol):
+@dataclass(frozen=True)
+class StageWork(ABC):
     """One stage of one campaign."""
 
-    kind: JobKind
-    tolerated_fraction: float | None
+    context: StageContext
 
+    @property
+    @abstractmethod
+    def kind(self) -> JobKind:
+        """What its jobs make."""
+
+    @property
+    def tolerated_fraction(self) -> float | None:
+        """Share of its members that may be quarantined; None where each is needed."""
+        return None
+
+    @abstractmethod
     def wanted(self) -> tuple[str, ...]:
         """Return the keys of what the stage has to make."""
-        ...
 
+    @abstractmethod
     def settled(self) -> dict[str, Outcome]:
         """Return the keys whose documents are written."""
-        ...
 
+    @abstractmethod
     def flow(self, key: str) -> Flow:
         """Return the workflow that makes `key`."""
-        ...
 
+    @abstractmethod
     def record(self, job: JobView, output: Any) -> None:
         """Write down what a job has made."""
-        ...
 
     def give_up(self, failure: Failure, message: str) -> None:
-        """Write down that a job failed for good; only called where a share of members may be quarantined."""
-        ...
+        """Quarantine a member that failed at every attempt; never called where each member is needed."""
+        raise AssertionError(f"{self.kind} {failure.job.key} cannot be given up: {message}")
