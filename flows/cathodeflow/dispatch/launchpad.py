@@ -7,7 +7,7 @@ one commit instead of a dozen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
@@ -260,6 +260,51 @@ def add_workflow_once(
             return Submission(there, added=False)
         new_ids = launchpad.add_wf(workflow)
     return Submission(tuple(sorted(new_ids.values())), added=True)
+
+
+def rerun(project: Project, fw_ids: Iterable[int]) -> list[int]:
+    """Make jobs READY again, in one transaction; their past launches are kept.
+
+    A job that waits for one that failed is run again by running that one. Archived, defused and running jobs are
+    left alone.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    fw_ids : iterable of int
+        Which.
+
+    Returns
+    -------
+    list of int
+        Those that run again.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written; nothing was changed.
+    """
+    launchpad = project_launchpad(project)
+    again: list[int] = []
+    with launchpad.transaction():
+        for fw_id in fw_ids:
+            for failed in _failed_in_workflow(launchpad, fw_id):
+                if failed not in again:
+                    again.extend(launchpad.rerun_fw(failed, rerun_duplicates=False))
+    return again
+
+
+def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:
+    """Return the job itself, or the failed ones of its workflow when it has only been waiting."""
+    found = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
+    if found is None or found["state"] in {"ARCHIVED", "DEFUSED", "RUNNING", "RESERVED", "READY"}:
+        return []
+    if found["state"] != "WAITING":
+        return [fw_id]
+    nodes = (launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 1}) or {}).get("nodes", [])
+    failed = launchpad.fireworks.find({"fw_id": {"$in": nodes}, "state": "FIZZLED"}, {"fw_id": 1})
+    return sorted(d["fw_id"] for d in failed)
 
 
 def _find(launchpad: ProjectLaunchPad, natural_key: dict[str, Any]) -> tuple[int, ...] | None:

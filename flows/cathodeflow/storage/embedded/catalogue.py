@@ -70,7 +70,7 @@ class Index:
         return f"CREATE TABLE {self.table} ({columns}, seq INTEGER, PRIMARY KEY ({order}, seq)) WITHOUT ROWID"
 
     def definition(self) -> dict[str, Any]:
-        """What is stored, and what decides whether two definitions are the same index."""
+        """Return what is stored, and what decides whether two definitions are the same index."""
         kept: dict[str, Any] = {"key": [list(f) for f in self.fields]}
         if self.unique:
             kept["unique"] = True

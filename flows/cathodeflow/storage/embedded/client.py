@@ -18,6 +18,8 @@ from cathodeflow.storage.embedded.collection import Collection, RowStore
 from cathodeflow.storage.embedded.documents import Documents
 from cathodeflow.storage.embedded.file import StoreFile
 
+# The stubs of mongomock_ng pass its client off as pymongo's, which it is not.
+EngineClient: Any = mongomock_ng.MongoClient
 SCHEME = "embedded://"
 _gridfs_lock = threading.Lock()
 _gridfs_enabled = False
@@ -88,13 +90,13 @@ class Database(EngineDatabase):
             self._collection_accesses[name] = found
         return found.with_options(**options) if options else found
 
-    def rename_collection(self, name: str, new_name: str, dropTarget: bool = False) -> Any:  # noqa: N803
+    def rename_collection(self, name: str, new_name: str, dropTarget: bool = False) -> Any:
         """Rename a collection in one transaction; arguments as in pymongo."""
         with self._store.file.transaction():
             return super().rename_collection(name, new_name, dropTarget)
 
 
-class MongoClient(mongomock_ng.MongoClient):
+class MongoClient(EngineClient):
     """A client of the embedded store with pymongo's face.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -276,13 +277,11 @@ class Collection(EngineCollection):
 
     def _insert_all(self, documents: list[dict[str, Any]]) -> bool:
         """Insert all documents fast, or none of them when one clashes."""
-        try:
-            with self.file.transaction(savepoint=True):
-                if self.rows.insert_absent(documents) < len(documents):
-                    raise _Incomplete
-        except (_Incomplete, ClashError):
-            return False
-        return True
+        with suppress(_Incomplete, ClashError), self.file.transaction(savepoint=True):
+            if self.rows.insert_absent(documents) == len(documents):
+                return True
+            raise _Incomplete
+        return False
 
     def insert_absent(self, documents: Iterable[dict[str, Any]]) -> int:
         """Insert those documents whose `_id` is not there yet, fast; inserting twice is harmless.

@@ -21,11 +21,13 @@ APPLICATION_ID = 0x43464C57  # "CFLW": tells our file from any other SQLite file
 FORMAT = 1
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS store_format (version INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS collections (id INTEGER PRIMARY KEY AUTOINCREMENT, database TEXT NOT NULL, "
-    "name TEXT NOT NULL, options BLOB NOT NULL, UNIQUE (database, name))",
-    "CREATE TABLE IF NOT EXISTS indexes (id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, "
-    "name TEXT NOT NULL, definition BLOB NOT NULL, multikey INTEGER NOT NULL DEFAULT 0, "
-    "unordered INTEGER NOT NULL DEFAULT 0, UNIQUE (collection, name))",
+    """CREATE TABLE IF NOT EXISTS collections (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, database TEXT NOT NULL, name TEXT NOT NULL, options BLOB NOT NULL,
+        UNIQUE (database, name))""",
+    """CREATE TABLE IF NOT EXISTS indexes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, name TEXT NOT NULL,
+        definition BLOB NOT NULL, multikey INTEGER NOT NULL DEFAULT 0, unordered INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (collection, name))""",
 )
 # Connections of a parent process, kept so that they are never closed in the child: SQLite forbids it.
 _inherited: list[Any] = []
@@ -105,7 +107,7 @@ class StoreFile:
 
     def _initialise(self) -> None:
         """Make the file elsewhere and move it in place, so that nobody ever sees half of it."""
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.{random.getrandbits(32):08x}")  # noqa: S311
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.{random.getrandbits(32):08x}")
         try:
             with self._explained():
                 connection = sqlite3.connect(draft, isolation_level=None)

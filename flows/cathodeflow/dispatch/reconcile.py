@@ -1,0 +1,195 @@
+"""Jobs whose process is gone: adopted when their output is there, run again when it is not.
+
+FireWorks by itself notices a dead job after four hours of silence. On one machine the truth is at hand: the launch
+says which process runs it, and the operating system says whether that process lives.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.dispatch.jobs import LAUNCHES, job_uuids
+from cathodeflow.storage.collections import OUTPUTS
+
+if TYPE_CHECKING:
+    from cathodeflow.dispatch.launchpad import ProjectLaunchPad
+    from cathodeflow.storage.connection import Project
+
+VANISHED = "vanished"
+GIVE_UP_AFTER = 25
+_SAME_START_S = 0.05
+
+
+@dataclass(frozen=True)
+class LostRun:
+    """A job whose process was found gone, and what was done.
+
+    Attributes
+    ----------
+    fw_id, launch_id : int
+        The job and its interrupted start.
+    campaign, kind, key : str or None
+        As it was added.
+    action : str
+        ``adopt``: its output was there, it is COMPLETED; ``rerun``: it is READY again; ``fizzle``: it has vanished
+        too often and is FIZZLED, for the policy to judge.
+    vanished : int
+        How often its process has vanished, this time included.
+    host, pid : str or None, int or None
+        The process.
+    """
+
+    fw_id: int
+    launch_id: int
+    campaign: str | None
+    kind: str | None
+    key: str | None
+    action: str
+    vanished: int
+    host: str | None
+    pid: int | None
+    reason: str = VANISHED
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether the process with this pid and start time lives.
+
+    Parameters
+    ----------
+    pid : int
+        Process number; numbers are used again, hence the next argument.
+    started : float
+        Its start, seconds since 1970.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < _SAME_START_S and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def reconcile(project: Project, campaign: str | None = None, give_up_after: int = GIVE_UP_AFTER) -> list[LostRun]:
+    """Find running jobs of this host whose process is gone, and set them right.
+
+    Calling it again, or from several processes at once, changes nothing more. Jobs that run on other hosts or were
+    reserved by a queue are left alone. FIZZLED jobs are the policy's business.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    campaign : str, optional
+        Only jobs of this one.
+    give_up_after : int
+        A job that takes its process with it so often is FIZZLED instead of run again.
+
+    Returns
+    -------
+    list of LostRun
+        In the order of the launches; empty when nothing was lost.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written; jobs set right before stay so.
+    """
+    suspects = [launch for launch in _open_launches(project) if not _process_lives(launch)]
+    if not suspects:
+        return []
+    from cathodeflow.dispatch.launchpad import project_launchpad
+
+    launchpad = project_launchpad(project)
+    found = (_set_right(launchpad, launch["launch_id"], campaign, give_up_after) for launch in suspects)
+    return [lost for lost in found if lost is not None]
+
+
+def _open_launches(project: Project) -> list[dict[str, Any]]:
+    launches = project.select(LAUNCHES, {"state": {"$in": ["RESERVED", "RUNNING"]}})
+    return sorted(launches, key=lambda launch: launch["launch_id"])
+
+
+def _process_of(launch: dict[str, Any]) -> dict[str, Any]:
+    return ((launch.get("fworker") or {}).get("env")) or {}
+
+
+def _process_lives(launch: dict[str, Any]) -> bool:
+    """Whether a launch may still be running: yes for those we cannot see."""
+    process = _process_of(launch)
+    if process.get("host") != socket.gethostname() or "pid" not in process:
+        return True
+    return is_alive(process["pid"], process["process_started"])
+
+
+def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None, give_up_after: int) -> LostRun | None:
+    """Adopt or rerun one job in one transaction; None when another process was first."""
+    from fireworks.core.firework import FWAction
+
+    project = launchpad.project
+    with launchpad.transaction():
+        launch = launchpad.launches.find_one({"launch_id": launch_id})
+        if launch is None or launch["state"] not in {"RESERVED", "RUNNING"}:
+            return None
+        firework = launchpad.fireworks.find_one({"fw_id": launch["fw_id"]})
+        if firework is None or (campaign is not None and firework["spec"].get("_campaign") != campaign):
+            return None
+        times = 1 + _vanished_before(project, firework)
+        process = _process_of(launch)
+        message = f"process {process.get('pid')} on {process.get('host')} has vanished"
+        if launch_id not in firework["launches"] or firework["state"] not in {"RESERVED", "RUNNING"}:
+            # Defused or rerun by a person meanwhile: only the launch is left to close.
+            launchpad.launches.update_one({"launch_id": launch_id}, {"$set": {"state": "FIZZLED"}})
+            return None
+        if _has_output(project, firework):
+            action = "adopt"
+            stored = {"_message": f"{message} after its output was written", "_reason": VANISHED}
+            launchpad.complete_launch(launch_id, FWAction(stored_data=stored), "COMPLETED")
+        elif times > give_up_after:
+            action = "fizzle"
+            launchpad.complete_launch(launch_id, _failure(f"{message}, for the {times}th time"), "FIZZLED")
+        else:
+            action = "rerun"
+            launchpad.launches.update_one({"launch_id": launch_id}, {"$set": {"action": _failure(message).to_dict()}})
+            launchpad.rerun_fw(firework["fw_id"], rerun_duplicates=False)
+    spec = firework["spec"]
+    return LostRun(
+        firework["fw_id"],
+        launch_id,
+        spec.get("_campaign"),
+        spec.get("_kind"),
+        spec.get("_key"),
+        action,
+        times,
+        process.get("host"),
+        process.get("pid"),
+    )
+
+
+def _failure(message: str) -> Any:
+    from fireworks.core.firework import FWAction
+
+    details = {"reason": VANISHED}
+    stored = {"_message": message, "_reason": VANISHED, "_exception": {"_stacktrace": message, "_details": details}}
+    return FWAction(stored_data=stored, exit=True)
+
+
+def _vanished_before(project: Project, firework: dict[str, Any]) -> int:
+    launches = project.select(LAUNCHES, {"launch_id": {"$in": firework.get("archived_launches", [])}})
+    return sum(((d.get("action") or {}).get("stored_data") or {}).get("_reason") == VANISHED for d in launches)
+
+
+def _has_output(project: Project, firework: dict[str, Any]) -> bool:
+    """Whether every job of the firework has left a result.
+
+    A job that is replaced by others leaves None: its others would be lost by adopting it, so it runs again.
+    """
+    uuids = job_uuids(firework)
+    if not uuids:
+        return False
+    found = {d["uuid"] for d in project.select(OUTPUTS, {"uuid": {"$in": uuids}}) if d.get("output") is not None}
+    return found == set(uuids)
