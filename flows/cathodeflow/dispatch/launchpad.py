@@ -46,7 +46,7 @@ def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
     return in_one_transaction
 
 
-class ProjectLaunchPad(LaunchPad):
+class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
     """A LaunchPad over a project's database.
 
     Parameters

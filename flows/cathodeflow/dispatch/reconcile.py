@@ -67,7 +67,8 @@ def is_alive(pid: int, started: float) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - started) < _SAME_START_S and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - started) < _SAME_START_S
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:

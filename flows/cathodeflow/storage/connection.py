@@ -115,7 +115,8 @@ class Project:
     def get(self, collection: str, id_: Any) -> dict[str, Any] | None:
         """Return one document by its `_id`, or None."""
         if self.file is None:
-            return self.database[collection].find_one({"_id": id_})
+            found: dict[str, Any] | None = self.database[collection].find_one({"_id": id_})
+            return found
         return self._documents(collection).get(id_)
 
     def select(

@@ -56,7 +56,7 @@ class Index:
         for name, value in {
             "paths": tuple(tuple(path.split(".")) for path, _ in self.fields),
             "table": table,
-            "insert_sql": f"INSERT OR IGNORE INTO {table} VALUES ({marks})",
+            "insert_sql": f"INSERT OR IGNORE INTO {table} VALUES ({marks})",  # noqa: S608
             "delete_sql": f"DELETE FROM {table} WHERE {equal} AND seq = ?",  # noqa: S608  names are ours
             "clash_sql": f"SELECT seq FROM {table} WHERE {equal} AND seq <> ? LIMIT 1",  # noqa: S608
         }.items():

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mongomock_ng
-from mongomock_ng.database import Database as EngineDatabase
-from mongomock_ng.gridfs import enable_gridfs_integration
-
 from cathodeflow.settings import get_settings
 from cathodeflow.storage.embedded import catalogue as tables
 from cathodeflow.storage.embedded.collection import Collection, RowStore
 from cathodeflow.storage.embedded.documents import Documents
+from cathodeflow.storage.embedded.engine import (
+    ConfigurationError,
+    EngineClient,
+    EngineDatabase,
+    enable_gridfs_integration,
+)
 from cathodeflow.storage.embedded.file import StoreFile
 
-# The stubs of mongomock_ng pass its client off as pymongo's, which it is not.
-EngineClient: Any = mongomock_ng.MongoClient
 SCHEME = "embedded://"
 _gridfs_lock = threading.Lock()
 _gridfs_enabled = False
@@ -78,12 +78,12 @@ class DatabaseRows:
         return bool(self.list_created_collection_names())
 
 
-class Database(EngineDatabase):
+class Database(EngineDatabase):  # type: ignore[misc,unused-ignore]
     """A database of the file."""
 
     def get_collection(self, name: str, **options: Any) -> Collection:
         """Return a collection; arguments as in pymongo."""
-        found = self._collection_accesses.get(name)
+        found: Collection | None = self._collection_accesses.get(name)
         if found is None:
             self._ensure_valid_collection_name(name)
             found = Collection(self, name, _db_store=self._store, codec_options=self._codec_options)
@@ -96,7 +96,7 @@ class Database(EngineDatabase):
             return super().rename_collection(name, new_name, dropTarget)
 
 
-class MongoClient(EngineClient):
+class MongoClient(EngineClient):  # type: ignore[misc,unused-ignore]
     """A client of the embedded store with pymongo's face.
 
     Parameters
@@ -149,8 +149,8 @@ class MongoClient(EngineClient):
     def get_database(self, name: str | None = None, **options: Any) -> Database:
         """Return a database of the file; arguments as in pymongo."""
         if name is None:
-            raise mongomock_ng.ConfigurationError("No default database name defined or provided.")
-        found = self._database_accesses.get(name)
+            raise ConfigurationError("No default database name defined or provided.")
+        found: Database | None = self._database_accesses.get(name)
         if found is None:
             rows = DatabaseRows(self.file, name)
             found = Database(self, name, _store=rows, codec_options=options.get("codec_options") or self._codec_options)

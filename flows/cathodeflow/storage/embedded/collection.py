@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-import mongomock_ng
 from bson.objectid import ObjectId
-from mongomock_ng import aggregate, helpers
-from mongomock_ng.collection import Collection as EngineCollection
-from mongomock_ng.collection import Cursor as EngineCursor
-from mongomock_ng.filtering import filter_applies
 from pymongo.errors import PyMongoError
 from pymongo.results import InsertManyResult
 
 from cathodeflow.storage.embedded import catalogue as tables
 from cathodeflow.storage.embedded.catalogue import Index
 from cathodeflow.storage.embedded.documents import ClashError, Documents
+from cathodeflow.storage.embedded.engine import (
+    DuplicateKeyError,
+    EngineCollection,
+    EngineCursor,
+    OperationFailure,
+    extract_near_specs,
+    filter_applies,
+    helpers,
+    process_pipeline,
+    resolve_sort_key,
+)
 
 _BATCH = 500
 
 
-def _duplicate(error: ClashError) -> mongomock_ng.DuplicateKeyError:
+def _duplicate(error: ClashError) -> Any:
     details = {"keyPattern": dict.fromkeys(error.fields, 1), "keyValue": error.values}
-    return mongomock_ng.DuplicateKeyError(str(error), 11000, details)
+    return DuplicateKeyError(str(error), 11000, details)
 
 
 def _sort_of(sort: Any) -> list[tuple[str, int]]:
@@ -139,10 +145,10 @@ class RowStore:
         raise NotImplementedError("use the client's transaction() instead of a session's")
 
 
-class Cursor(EngineCursor):
+class Cursor(EngineCursor):  # type: ignore[misc,unused-ignore]
     """A cursor that decodes no more documents than are asked for."""
 
-    def _compute_results(self, with_limit_and_skip: bool = False) -> list[dict[str, Any]]:
+    def _compute_results(self, with_limit_and_skip: bool = False) -> Any:
         if self._results is not None and self._factory_last_generated_results == self._factory:
             return super()._compute_results(with_limit_and_skip)
         if not with_limit_and_skip or not self._limit:
@@ -163,7 +169,7 @@ class Cursor(EngineCursor):
         return Cursor(self.collection, self._spec, self._sort, self._projection, self._skip, self._limit or 0)
 
 
-class Collection(EngineCollection):
+class Collection(EngineCollection):  # type: ignore[misc,unused-ignore]
     """A collection whose every operation is one transaction of the file."""
 
     @property
@@ -173,7 +179,8 @@ class Collection(EngineCollection):
 
     @property
     def _store(self) -> RowStore:
-        return self._db_store[self._name]
+        store: RowStore = self._db_store[self._name]
+        return store
 
     @property
     def rows(self) -> Documents:
@@ -238,7 +245,7 @@ class Collection(EngineCollection):
             counted = self.rows.count(helpers.patch_datetime_awareness_in_document(filter))
             if counted is not None:
                 return counted
-        return super().count_documents(filter, **options)
+        return int(super().count_documents(filter, **options))
 
     def aggregate(self, pipeline: Any, session: Any = None, **options: Any) -> Any:
         """Run a pipeline; a leading `$match` is answered from the indexes."""
@@ -246,7 +253,7 @@ class Collection(EngineCollection):
         first: Any = {}
         if stages and set(stages[0]) == {"$match"}:
             first = stages.pop(0)["$match"]
-        return aggregate.process_pipeline(list(self.find(first)), self.database, stages, session)
+        return process_pipeline(list(self.find(first)), self.database, stages, session)
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -256,7 +263,7 @@ class Collection(EngineCollection):
             return operation(*args, **options)
 
     def _insert(self, data: Any, session: Any = None, ordered: bool = True, validate: bool = True) -> Any:
-        if not isinstance(data, Mapping):
+        if not isinstance(data, MutableMapping):
             return self._atomically(super()._insert, data, session, ordered, validate)
         if validate and self._store.options:
             return self._atomically(super()._insert, data, session, ordered, validate)
@@ -319,7 +326,7 @@ class Collection(EngineCollection):
         fields = [(path, direction) for path, direction in helpers.create_index_list(keys)]
         if any(direction not in {1, -1} for _, direction in fields):
             raise NotImplementedError("the embedded store has ascending and descending indexes only")
-        name = options.get("name") or helpers.gen_index_name(fields)
+        name: str = options.get("name") or helpers.gen_index_name(fields)
         index = Index(
             0,
             name,
@@ -333,7 +340,7 @@ class Collection(EngineCollection):
             there = next((i for i in entry.indexes if i.name == name), None) if entry is not None else None
         if there is not None:
             if there.definition() != index.definition():
-                raise mongomock_ng.OperationFailure(f"Index with name: {name} already exists with different options")
+                raise OperationFailure(f"Index with name: {name} already exists with different options")
             return name
         try:
             with self.file.transaction(savepoint=True):
@@ -358,14 +365,10 @@ class Collection(EngineCollection):
 
 
 def _has_near(spec: Any) -> bool:
-    from mongomock_ng.geospatial import extract_near_specs
-
     return bool(spec) and bool(extract_near_specs(spec)[0])
 
 
 def _sorted(found: Iterable[dict[str, Any]], order: list[tuple[str, int]]) -> list[dict[str, Any]]:
-    from mongomock_ng.filtering import resolve_sort_key
-
     documents = list(found)
     for path, direction in reversed(order):
         documents.sort(key=lambda d, p=path: resolve_sort_key(p, d), reverse=direction < 0)  # type: ignore[misc]

@@ -106,7 +106,7 @@ class Documents:
     def _entries(self, index: Index, document: Mapping[str, Any]) -> set[tuple[Key, ...]]:
         if index.partial is not None:
             if self._filter_applies is None:
-                from mongomock_ng.filtering import filter_applies
+                from cathodeflow.storage.embedded.engine import filter_applies
 
                 self._filter_applies = filter_applies
             if not self._filter_applies(index.partial, document):
@@ -249,7 +249,7 @@ class Documents:
         return known
 
     def _insert_entries(self, index: Index, documents: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        rows = []
+        rows: list[tuple[Key, ...]] = []
         for seq, document in documents:
             keys = self._entries(index, document)
             if index.unique:
@@ -347,12 +347,12 @@ class Documents:
             if entry is None:
                 return 0 if constraints_of(condition)[1] else None
             if not condition:
-                return self.file.execute(f"SELECT COUNT(*) FROM {entry.table}").fetchone()[0]  # noqa: S608
+                return int(self.file.execute(f"SELECT COUNT(*) FROM {entry.table}").fetchone()[0])  # noqa: S608
             plan = make_plan(entry, condition)
             if not plan.exact:
                 return None
             what = "COUNT(DISTINCT seq)" if plan.repeats else "COUNT(*)"
-            return self.file.execute(f"SELECT {what} FROM ({plan.sql})", plan.values).fetchone()[0]  # noqa: S608
+            return int(self.file.execute(f"SELECT {what} FROM ({plan.sql})", plan.values).fetchone()[0])  # noqa: S608
 
     def count_by(self, path: str, condition: Mapping[str, Any]) -> dict[Any, int] | None:
         """Count documents by the value at `path`, from an index alone; None when no index can say."""

@@ -69,6 +69,8 @@ def _equality(values: Sequence[Any]) -> Constraint:
 def _bounds(operator: str, value: Any) -> tuple[tuple[str, Key], ...]:
     """One side of a range, closed on the other side at the end of the value's type."""
     key = key_of(value)
+    first: Key
+    beyond: Key
     if isinstance(key, str):
         first, beyond = "", b""
     elif isinstance(key, bytes):
@@ -137,9 +139,9 @@ def constraints_of(condition: Mapping[str, Any]) -> tuple[dict[str, Constraint],
             exact = exact and bool(value)
         elif path.startswith("$"):
             exact = exact and path == "$comment"
-        elif (constraint := constraint_of(value)) is not None and path not in found:
-            found[path] = constraint
-            exact = exact and constraint.exact
+        elif (said := constraint_of(value)) is not None and path not in found:
+            found[path] = said
+            exact = exact and said.exact
         else:
             exact = False
     return found, exact
