@@ -1,1 +1,1 @@
-"""Room."""
+"""Named criteria, verdicts with margins, ranking and the funnel."""

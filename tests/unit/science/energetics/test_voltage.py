@@ -155,8 +155,6 @@ def test_what_has_no_voltage_is_refused() -> None:
 
 def test_valences_are_those_of_the_electrodes_of_pymatgen() -> None:
     for ion, z in VALENCE.items():
-        if ion in {"H", "Rb", "Cs", "Sr", "Ba"}:
-            continue  # in pymatgen's table these are no working ions
         pair = InsertionElectrode.from_entries(
             [
                 ComputedStructureEntry(cell_of({"V": 2, "O": 4}), -30),
