@@ -1,0 +1,34 @@
+"""Puts data into a page so that nothing in a record can end the script it stands in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+# Inside a JSON string each may be written as an escape; outside of strings JSON has none of them.
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def script_json(value: Any) -> Markup:
+    """Return a value as JSON that is safe inside a script element.
+
+    Raises
+    ------
+    ValueError
+        A number is not finite: JSON has no word for it.
+    """
+    return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+
+def figure_json(figure: go.Figure) -> Markup:
+    """Return a figure as JSON that is safe inside a script element."""
+    return _escaped(figure.to_json() or "{}")
+
+
+def _escaped(text: str) -> Markup:
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return Markup(text)  # noqa: S704 - JSON without any character that HTML reads

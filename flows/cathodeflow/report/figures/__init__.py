@@ -1,0 +1,1 @@
+"""Figures of the report: one builder per file, from records to a plotly figure."""
