@@ -322,10 +322,10 @@ def _as_workflow(flow: Any, name: str, marks: dict[str, Any]) -> Workflow:
         from jobflow.managers.fireworks import flow_to_workflow
 
         # Jobs pass their manager_config on to jobs they add, so the marks go there.
-        flow = get_flow(flow)
+        flow = get_flow(flow, allow_external_references=True)
         for job, _ in flow.iterflow():
             job.config.manager_config = {**marks, **job.config.manager_config}
-        return flow_to_workflow(flow, name=name)
+        return flow_to_workflow(flow, name=name, allow_external_references=True)
     for firework in flow.fws:
         firework.spec = {**marks, **firework.spec}
     return flow
