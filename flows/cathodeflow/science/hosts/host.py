@@ -229,11 +229,11 @@ def _read_structure(name: str, label: str, path: Path) -> Structure:
         raise HostError(f"Host {name}, level {label}: no file {path}; give the path of its structure file.")
     try:
         structure = Structure.from_file(path)
+        structure.remove_oxidation_states()  # a placeholder species has no element to reduce to
     except Exception as error:  # pymatgen's parsers raise anything, from IndexError to AssertionError
         raise HostError(
             f"Host {name}, level {label}: {path} cannot be read as a crystal structure ({error})."
         ) from error
-    structure.remove_oxidation_states()
     return Structure(structure.lattice, [site.species for site in structure], structure.frac_coords)
 
 

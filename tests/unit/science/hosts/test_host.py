@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,11 +123,24 @@ def test_a_definition_that_does_not_fit_the_files_is_refused(
         read_host(**{**given, **arguments})
 
 
-def test_a_file_that_is_no_crystal_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "broken.cif"
-    path.write_text("data_broken\n_cell_length_a not-a-number\n")
-    with pytest.raises(HostError, match="cannot be read"):
-        read_host("broken", "Na", 1, {"Na1": path}, "V")
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("host.cif", lambda text: ""),
+        ("host.cif", lambda text: "data_broken\n_cell_length_a not-a-number\n"),
+        ("host.cif", lambda text: text[: len(text) // 2 + 7]),
+        ("host.cif", lambda text: text.replace("  Li  Li0", "  X  X0")),
+        ("host.pdf", lambda text: text),
+    ],
+    ids=["empty", "no numbers", "cut off", "placeholder atom", "unknown format"],
+)
+def test_a_file_that_is_no_whole_crystal_is_refused(
+    olivine_files: dict[str, Path], tmp_path: Path, name: str, edit: Callable[[str], str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(edit(olivine_files["Li1"].read_text()))
+    with pytest.raises(HostError, match="Host olivine, level Li1"):
+        read_host("olivine", "Li", 4, {"Li1": path}, "Fe")
 
 
 def test_a_site_with_partial_occupancy_is_refused(nvpf: Host, tmp_path: Path) -> None:
