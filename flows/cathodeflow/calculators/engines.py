@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings, RelaxedStructure
+from cathodeflow.calculators.threads import limit_threads
 from cathodeflow.errors import CalculationError, DefinitionError
-from cathodeflow.settings import get_settings
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -52,7 +52,7 @@ class Engine:
         CalculationError
             The engine gave nothing usable; its `reason` says what kind.
         """
-        _limit_threads()
+        limit_threads()
         return self.relaxer(structure, replace(self.settings, relax_cell=relax_cell))
 
 
@@ -131,7 +131,7 @@ def _pair(model: str, parameters: dict[str, Any], settings: RelaxationSettings) 
         for composition in failing:
             if _holds(structure, composition):
                 raise CalculationError(f"rehearsed failure of {composition}: remove it from fail_compositions")
-        return relax_with(_PAIR, {}, structure, wanted)
+        return relax_with(_PAIR, {}, structure, wanted, "LBFGS")
 
     return Engine("pair", settings, relax)
 
@@ -146,12 +146,3 @@ def _holds(structure: Structure, composition: str) -> bool:
     from pymatgen.core import Composition
 
     return all(structure.composition[element] == count for element, count in Composition(composition).items())
-
-
-def _limit_threads() -> None:
-    """Keep torch to the worker's threads: two processes with two threads each are many times slower than with one."""
-    import torch
-
-    allowed = get_settings().threads_per_worker
-    if torch.get_num_threads() != allowed:
-        torch.set_num_threads(allowed)

@@ -120,17 +120,18 @@ def relaxation_record(start: Structure, relaxed: RelaxedStructure, references: d
     from cathodeflow.calculators.potentials.soundness import volume_change_percent
     from cathodeflow.records.crystal import Crystal
     from cathodeflow.records.label import Relaxation
+    from cathodeflow.science.energetics.formation_energy import formation_energy_per_atom, relaxation_energy
 
     counts = {element.symbol: int(number) for element, number in start.composition.items()}
-    before = _formation_energy(relaxed.energy_before, counts, references)
-    after = _formation_energy(relaxed.energy_after, counts, references)
+    before = float(formation_energy_per_atom(relaxed.energy_before, counts, references))
+    after = float(formation_energy_per_atom(relaxed.energy_after, counts, references))
     return Relaxation(
         n_atoms=len(start),
         energy_before=relaxed.energy_before,
         energy_after=relaxed.energy_after,
         formation_energy_before=before,
         formation_energy=after,
-        relaxation_energy=abs(after - before),
+        relaxation_energy=float(relaxation_energy(after, before)),
         volume_before=start.volume,
         volume_after=relaxed.structure.volume,
         volume_change_percent=volume_change_percent(start, relaxed.structure),
@@ -141,11 +142,6 @@ def relaxation_record(start: Structure, relaxed: RelaxedStructure, references: d
         crystal=Crystal.from_structure(relaxed.structure),
         forces=relaxed.forces.tolist(),
     )
-
-
-def _formation_energy(energy: float, counts: dict[str, int], references: dict[str, float]) -> float:
-    n_atoms = sum(counts.values())
-    return (energy - sum(number * references[element] for element, number in counts.items())) / n_atoms
 
 
 def _require_references(start: Structure, references: dict[str, float]) -> None:

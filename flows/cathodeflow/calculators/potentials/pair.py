@@ -1,15 +1,16 @@
 """A simple pair potential: cheap enough to rehearse a whole campaign in a minute, and no claim to be right.
 
-A Morse curve between each two atoms, ``D [exp(-2 a (r - r0)) - 2 exp(-a (r - r0))]``, with ``a`` = 2.2 1/Å, ``r0`` from
+A Morse curve between each two atoms, ``D [exp(-2 a (r - r0)) - 2 exp(-a (r - r0))]``, with ``a`` = 1.5 1/Å, ``r0`` from
 the covalent radii (Cordero et al., Dalton Trans. 2008, 2832) and χ the Pauling electronegativity:
 
-- one atom electronegative (χ > 2.56), the other not: ``D = 0.3 |Δχ|`` eV, ``r0`` the sum of the radii, of which
-  the part above 1.35 Å counts for a third: large metals still fit a small site;
-- neither: ``D`` = 0.1 eV, ``r0`` the sum of the radii;
-- both: only the first, repelling term, ``D`` = 0.3 eV, ``r0`` 1.9 times the sum.
+- one atom electronegative (χ > 2.56), the other not: ``D = 0.3 |Δχ|``, 0.5 eV at most, ``r0`` the sum of the radii, of
+  which the part above 1.35 Å counts for a fifth, so that large metals still fit a small site;
+- neither: ``D`` = 0.02 eV, ``r0`` the sum of the radii;
+- both: only the first, repelling term, ``D`` = 0.2 eV, ``r0`` 1.7 times the sum.
 
-The curve and its slope go to zero at 5 Å. Energies depend on the elements, the arrangement and the geometry, smoothly:
-all that a rehearsal needs.
+The curve and its slope go to zero at 5 Å. A compound is held near 18 Å^3 per electronegative and 5 Å^3 per other atom
+by ``B V0 (V/V0 - 1)^2 / 2`` with ``B`` = 1 eV/Å^3. Energies depend on the elements, the arrangement and the geometry,
+smoothly: all that a rehearsal needs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 CUTOFF = 5.0  # Å
-STEEPNESS = 2.2  # 1/Å
+STEEPNESS = 1.5  # 1/Å
+STIFFNESS = 1.0  # eV/Å^3
+ANION_VOLUME, CATION_VOLUME = 18.0, 5.0  # Å^3
 ELECTRONEGATIVE = 2.56  # above every metal (Au 2.54), below sulphur (2.58)
 
 
@@ -80,7 +83,10 @@ class PairCalculator(Calculator):
         forces = np.stack([np.bincount(first, pulls[:, axis], len(positions)) for axis in range(3)], axis=1)
         energy = float(energies.sum() / 2)
         virial = np.einsum("ni,nj->ij", vectors, pulls) / 2
-        stress = virial / atoms.cell.volume
+        volume = atoms.cell.volume
+        volume_energy, pressure = _volume_term(atoms.numbers, volume)
+        energy += volume_energy
+        stress = virial / volume + pressure * np.eye(3)
         self.evaluations += 1
         self.results = {
             "energy": energy,
@@ -88,6 +94,16 @@ class PairCalculator(Calculator):
             "forces": forces,
             "stress": stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
         }
+
+
+def _volume_term(numbers: np.ndarray, volume: float) -> tuple[float, float]:
+    """Return the energy that holds a compound near its volume, eV, and its derivative by the volume, eV/Å^3."""
+    negative = _electronegativities()[numbers] > ELECTRONEGATIVE
+    if not negative.any() or negative.all():
+        return 0.0, 0.0
+    preferred = ANION_VOLUME * negative.sum() + CATION_VOLUME * (~negative).sum()
+    excess = volume / preferred - 1.0
+    return STIFFNESS * preferred * excess**2 / 2, STIFFNESS * excess
 
 
 def _curve(r: np.ndarray, bond: np.ndarray, depth: np.ndarray, binds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,20 +119,26 @@ def _curve(r: np.ndarray, bond: np.ndarray, depth: np.ndarray, binds: np.ndarray
 
 
 @lru_cache(maxsize=1)
+def _electronegativities() -> np.ndarray:
+    """Return Pauling's electronegativity by atomic number, 0 where there is none."""
+    from pymatgen.core import Element
+
+    values = np.array([0.0, *(Element.from_Z(number).X for number in range(1, 104))])
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+@lru_cache(maxsize=1)
 def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return bond length (Å), depth (eV) and whether the pair binds (1 or 0), each by the two atomic numbers."""
     from ase.data import covalent_radii
-    from pymatgen.core import Element
 
-    chi = np.zeros(len(covalent_radii))
-    for number in range(1, min(len(covalent_radii), 104)):
-        value = Element.from_Z(number).X
-        chi[number] = value if np.isfinite(value) else 0.0
+    chi = _electronegativities()
+    radii = covalent_radii[: len(chi)]
     negative = chi > ELECTRONEGATIVE
     both = negative[:, None] & negative[None, :]
     one = negative[:, None] ^ negative[None, :]
-    ionic = np.minimum(covalent_radii, 1.35 + (covalent_radii - 1.35) / 3)
-    radii = np.where(one, ionic[:, None] + ionic[None, :], covalent_radii[:, None] + covalent_radii[None, :])
-    bond = radii * np.where(both, 1.9, 1.0)
-    depth = np.where(one, 0.3 * np.abs(chi[:, None] - chi[None, :]), np.where(both, 0.3, 0.1))
+    squeezed = np.minimum(radii, 1.35 + (radii - 1.35) / 5)
+    bond = np.where(one, squeezed[:, None] + squeezed[None, :], radii[:, None] + radii[None, :])
+    bond = bond * np.where(both, 1.7, 1.0)
+    depth = np.where(one, np.minimum(0.3 * np.abs(chi[:, None] - chi[None, :]), 0.5), np.where(both, 0.2, 0.02))
     return bond, depth, 1.0 - both
