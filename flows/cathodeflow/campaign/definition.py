@@ -115,12 +115,6 @@ class ScreeningDefinition(Section):
                 raise ValueError(f"{name}: the lower limit {low} V is not below the upper limit {high} V")
         return windows
 
-    def windows_for(self, voltage_names: tuple[str, ...]) -> dict[str, Window]:
-        """Return the windows to apply to a host with these voltages: the definition's own, else the paper's."""
-        from cathodeflow.science.screening.criteria import paper_windows
-
-        return paper_windows(voltage_names) if self.voltage_windows is None else dict(self.voltage_windows)
-
 
 class ValidationDefinition(Section):
     """Which of the screened are computed at every level."""

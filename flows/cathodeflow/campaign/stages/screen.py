@@ -10,7 +10,6 @@ from cathodeflow.campaign.stages.predict import PredictStage
 from cathodeflow.campaign.stages.work import StageWork, job_uuid
 from cathodeflow.records.outcomes import JobKind, Outcome
 from cathodeflow.records.verdict import VerdictRecord
-from cathodeflow.science.energetics.voltage import voltage_names
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -44,9 +43,9 @@ class ScreenStage(StageWork):
             OutputReference(job_uuid(campaign.id, JobKind.PREDICT, shard))
             for shard in PredictStage(self.context).wanted()
         ]
-        voltages = voltage_names(level.label for level in self.context.host.levels)
-        rules = definition.screening.model_dump() | {"voltage_windows": definition.screening.windows_for(voltages)}
-        return self.context.recipes.screen(campaign.id, campaign.round, shards, campaign.host.model_dump(), rules)
+        return self.context.recipes.screen(
+            campaign.id, campaign.round, shards, campaign.host.model_dump(), definition.screening.model_dump()
+        )
 
     def record(self, job: JobView, output: Any) -> None:
         """Write the verdicts, and that they are whole."""

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.campaign_world import COMPUTED, definition, final_documents, launch, run_to_end
+
+from cathodeflow.campaign import transitions
+from cathodeflow.dispatch.jobs import count_states
+from cathodeflow.storage.connection import open_project
+
+KILLS = 22
+ROOT = Path(__file__).parents[2]
+WANTED = definition(
+    elements=["V", "Mo", "Fe"],
+    labels={"total": 60, "rounds": 2, "acquisition": "uncertainty"},
+    engine={"name": "pair", "parameters": {"delay_s": 0.25}},
+)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "CATHODEFLOW_TICK_S": "0.2",
+        "CATHODEFLOW_LEASE_S": "5",
+        COMPUTED: str(folder / "computed.txt"),
+    }
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / "driver.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.killable_driver", str(folder)],
+            env=environment(folder),
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def campaign_processes(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if str(folder) in line:
+            found.append(process)
+    return found
+
+
+def kill(process: psutil.Process) -> None:
+    try:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    except psutil.NoSuchProcess:
+        pass
+
+
+@pytest.mark.slow
+def test_a_campaign_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    folder = tmp_path / "disturbed"
+    folder.mkdir()
+    launch(folder, WANTED)
+    dice = random.Random(20)
+    driver = start(folder)
+    killed = 0
+    deadline = time.monotonic() + 420
+    while time.monotonic() < deadline:
+        if killed < KILLS:
+            time.sleep(dice.uniform(0.3, 4.5))
+            victims = campaign_processes(folder)
+            # Sometimes everything at once, sometimes a worker or the driver alone.
+            for victim in victims if dice.random() < 0.5 else dice.sample(victims, min(1, len(victims))):
+                kill(victim)
+                killed += 1
+            assert_readable(folder)
+        if driver.poll() is not None:
+            if driver.returncode == 0:
+                break
+            driver = start(folder)
+        time.sleep(0.05)
+    assert driver.wait(60) == 0, (folder / "driver.log").read_text()[-3000:]
+    assert killed >= 20
+
+    project = open_project(folder)
+    calm = launch(tmp_path / "calm", WANTED)
+    run_to_end(calm)
+    assert final_documents(project) == final_documents(calm)
+    assert set(count_states(project, "trial")) == {"COMPLETED"}
+    assert_nothing_computed_after_it_was_recorded(folder)
+
+
+def assert_readable(folder: Path) -> None:
+    connection = sqlite3.connect(folder / "cathodeflow.sqlite")
+    assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def assert_nothing_computed_after_it_was_recorded(folder: Path) -> None:
+    project = open_project(folder)
+    recorded = {
+        label["key"]: label["created_at"].timestamp()
+        for label in project.database["labels"].find({}, {"key": 1, "created_at": 1})
+    }
+    lines = [line.split() for line in (folder / "computed.txt").read_text().splitlines()]
+    late = [key for key, moment in lines if float(moment) > recorded[key] + 0.001]
+    assert late == []
+    assert {key for key, _ in lines} == set(recorded)
+
+
+@pytest.mark.slow
+def test_a_second_driver_is_refused_while_the_first_lives_and_takes_over_when_it_is_dead(tmp_path: Path) -> None:
+    launch(tmp_path, WANTED)
+    first = start(tmp_path)
+    try:
+        while transitions.read_campaign(open_project(tmp_path), "trial").lease is None:
+            assert first.poll() is None
+            time.sleep(0.1)
+        second = start(tmp_path)
+        assert second.wait(60) == 5
+        assert "is driven by" in (tmp_path / "driver.log").read_text()
+        first.kill()
+        first.wait()
+        third = start(tmp_path)
+        time.sleep(4)
+        assert third.poll() is None, "the lease of a dead driver must not keep another one out"
+        third.send_signal(signal.SIGINT)
+        assert third.wait(60) == 1  # ended in good order, the campaign not done
+        assert transitions.read_campaign(open_project(tmp_path), "trial").lease is None
+        assert campaign_processes(tmp_path) == []
+    finally:
+        for process in campaign_processes(tmp_path):
+            kill(process)
