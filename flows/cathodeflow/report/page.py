@@ -22,6 +22,7 @@ from cathodeflow.report import assessment, compositions, costs, encoding, panels
 from cathodeflow.report.contents import ReportContents
 from cathodeflow.report.figures.funnel import rule_order
 from cathodeflow.report.figures.screening_map import outer_voltages
+from cathodeflow.report.limits import rule_limits
 from cathodeflow.science.energetics.voltage import fullest_first
 
 RANKED_ROWS = 10  # per list, as in S0 Table 1; the others are in the searchable table
@@ -164,6 +165,7 @@ def _ranking(contents: ReportContents) -> dict[str, Any]:
         "score_formula": f"({high} \N{MINUS SIGN} {low})/{low}",
         "rules": rule_order(contents.verdicts),
         "voltage_names": compositions.voltage_names(contents.verdicts),
+        "limits": rule_limits(contents.campaign.definition, compositions.voltage_names(contents.verdicts)),
         "results_of": _results_by_rule,
         "metals": lambda record: _metals(record, contents),
         "holds": {record.composition: record.profile_holds for record in contents.substituted},

@@ -21,6 +21,7 @@ from cathodeflow.report.figures.stage_time import stage_spans, stage_time
 from cathodeflow.report.figures.training_curve import training_curve
 from cathodeflow.report.figures.voltage_profile import common_voltage_range, voltage_profile
 from cathodeflow.report.figures.volume_change import volume_change
+from cathodeflow.report.limits import rule_limits
 from cathodeflow.report.wording import sort_levels, voltage_steps, working_ion
 
 _EQUATION = {Target.FORMATION_ENERGY: "S0 eq. 1", Target.RELAXATION_ENERGY: "S0 eq. 2"}
@@ -45,7 +46,10 @@ def funnel_panel(contents: ReportContents) -> Panel:
         "Compositions left after each rule, applied in this order, with the number it took out in brackets; "
         "bar lengths are square roots of the counts (rules: S0 section 3.4)."
     )
-    return Panel("funnel", "Screening funnel", caption, screening_funnel(contents.verdicts, contents.validations))
+    limits = rule_limits(contents.campaign.definition, voltage_names(contents.verdicts))
+    return Panel(
+        "funnel", "Screening funnel", caption, screening_funnel(contents.verdicts, contents.validations, limits)
+    )
 
 
 def parity_panels(contents: ReportContents) -> list[Panel]:
@@ -64,7 +68,7 @@ def parity_panels(contents: ReportContents) -> list[Panel]:
                 f"only for members that did not train on them ({_EQUATION[target]}; compare S0 Fig. 2)."
             )
             if target == Target.RELAXATION_ENERGY and not retrained:
-                caption += " The published network was made for formation energies: this is where retraining started."
+                caption += " Before retraining it is the published network's difference of two predicted E_form."
             figure = parity(models, retrained=retrained)
             panels.append(
                 Panel(f"parity-{target}-{'after' if retrained else 'before'}", f"{symbol} {when}", caption, figure)
@@ -95,8 +99,8 @@ def learning_panels(contents: ReportContents) -> list[Panel]:
         models = [model for model in contents.last_models(target) if model.curve]
         if models:
             caption = (
-                f"Loss for {SYMBOLS[target]} of the last round by epoch, on the labels trained on and on those held "
-                "out; mean squared error as in S0 section 2.2."
+                f"Loss for {SYMBOLS[target]} of the last round by epoch, each line a member, on the labels trained "
+                "on and on the part of the training set that decides when to stop; mean squared error (S0 section 2.2)."
             )
             panels.append(
                 Panel(f"epochs-{target}", f"{SYMBOLS[target]}: loss by epoch", caption, training_curve(models))

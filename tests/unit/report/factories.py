@@ -38,8 +38,8 @@ CRYSTAL = Crystal(lattice=[[9, 0, 0], [0, 9, 0], [0, 0, 10.8]], species=["V"], f
 RULES = (
     ("relaxation_energy_variation", "eV/atom"),
     ("step_shape", "V"),
-    ("window_V21", "V"),
-    ("window_V43", "V"),
+    ("V21_window", "V"),
+    ("V43_window", "V"),
 )
 
 
@@ -201,7 +201,7 @@ def model(
                 key=record.key,
                 true=true,
                 predicted=true + noise.gauss(0, error * (1.0 if held_out else 0.4)),
-                pretrained=(true + 0.045 + noise.gauss(0, 0.05)) if formation else 0.3 + noise.gauss(0, 0.1),
+                pretrained=(true + 0.045 + noise.gauss(0, 0.05)) if formation else abs(true + noise.gauss(0.02, 0.03)),
                 held_out=held_out,
             )
         )

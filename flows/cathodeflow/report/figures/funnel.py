@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -38,7 +38,11 @@ def rule_order(verdicts: Sequence[VerdictRecord]) -> list[str]:
     return order
 
 
-def funnel_steps(verdicts: Sequence[VerdictRecord], validations: Sequence[ValidationRecord]) -> list[FunnelStep]:
+def funnel_steps(
+    verdicts: Sequence[VerdictRecord],
+    validations: Sequence[ValidationRecord],
+    limits: Mapping[str, str] | None = None,
+) -> list[FunnelStep]:
     """Count what is left after each rule, and of the passed what was computed and held.
 
     Parameters
@@ -47,6 +51,8 @@ def funnel_steps(verdicts: Sequence[VerdictRecord], validations: Sequence[Valida
         One per composition, of one round.
     validations : sequence of ValidationRecord
         The pristine host is not counted.
+    limits : mapping of str to str, optional
+        What each rule asks, in words, to stand beside its name.
 
     Returns
     -------
@@ -58,7 +64,8 @@ def funnel_steps(verdicts: Sequence[VerdictRecord], validations: Sequence[Valida
     left = len(verdicts)
     for rule in rule_order(verdicts):
         left -= removed[rule]
-        steps.append(FunnelStep(rule_title(rule), left, removed[rule]))
+        limit = (limits or {}).get(rule)
+        steps.append(FunnelStep(rule_title(rule) + (f": {limit}" if limit else ""), left, removed[rule]))
     substituted = [record for record in validations if not record.pristine]
     if substituted:
         holding = sum(record.profile_holds is True for record in substituted)
@@ -67,19 +74,23 @@ def funnel_steps(verdicts: Sequence[VerdictRecord], validations: Sequence[Valida
     return steps
 
 
-def screening_funnel(verdicts: Sequence[VerdictRecord], validations: Sequence[ValidationRecord]) -> go.Figure:
+def screening_funnel(
+    verdicts: Sequence[VerdictRecord],
+    validations: Sequence[ValidationRecord],
+    limits: Mapping[str, str] | None = None,
+) -> go.Figure:
     """Draw how many compositions are left after each rule (counts, on a square-root scale).
 
     Parameters
     ----------
-    verdicts, validations : sequences of records
+    verdicts, validations, limits
         See `funnel_steps`.
 
     Returns
     -------
     plotly Figure
     """
-    steps = funnel_steps(verdicts, validations)
+    steps = funnel_steps(verdicts, validations, limits)
     rules = len(rule_order(verdicts))
     colours = [BLUE] * (rules + 1) + [ORANGE, GREEN]
     figure = new_figure(height=70 + 46 * len(steps))

@@ -13,7 +13,7 @@ _MOST_POINTS = 400  # per curve; more cannot be told apart
 
 
 def training_curve(models: Sequence[ModelRecord]) -> go.Figure:
-    """Draw the mean squared error of training and held-out labels against the epoch, (eV/atom)², logarithmic.
+    """Draw the mean squared error of training and validation against the epoch, (eV/atom)², logarithmic.
 
     Parameters
     ----------
@@ -30,14 +30,16 @@ def training_curve(models: Sequence[ModelRecord]) -> go.Figure:
         curve = model.curve[::stride]
         for name, colour, values in (
             ("training", BLUE, [point.train for point in curve]),
-            ("held out", ORANGE, [point.validation for point in curve]),
+            ("validation", ORANGE, [point.validation for point in curve]),
         ):
             figure.add_scatter(
                 x=[point.epoch for point in curve],
                 y=[_positive(value) for value in values],
                 mode="lines",
                 line={"color": colour, "width": 1.5, "dash": ("solid", "dash", "dot", "dashdot")[index % 4]},
-                name=f"{name}, seed {model.seed}",
+                name=name,
+                legendgroup=name,
+                showlegend=index == 0,
                 hovertemplate=f"{name}, seed {model.seed}, epoch %{{x}}: %{{y:.3g}} (eV/atom)²<extra></extra>",
             )
     figure.update_xaxes(title_text="Epoch")
