@@ -70,11 +70,17 @@ class StoreFile:
         self.synchronous = synchronous
         self.busy_timeout_s = busy_timeout_s
         self._session = _Session()
-        if not self.path.exists():
+        if not self._exists():
             if not create:
                 raise StoreError(f"There is no store at {self.path}; make the project first (init).")
             self._initialise()
         self.connection()
+
+    def _exists(self) -> bool:
+        try:
+            return self.path.exists()
+        except PermissionError as error:
+            raise StoreError(f"{self.path} may not be looked at; ask its owner for access to the folder.") from error
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -94,7 +100,7 @@ class StoreFile:
     def _open(self) -> sqlite3.Connection:
         with self._explained():
             connection = sqlite3.connect(
-                self.path, timeout=self.busy_timeout_s, isolation_level=None, check_same_thread=False
+                self._address(), uri=True, timeout=self.busy_timeout_s, isolation_level=None, check_same_thread=False
             )
             connection.execute(f"PRAGMA synchronous = {self.synchronous}")
             connection.execute("PRAGMA temp_store = MEMORY")
@@ -104,6 +110,15 @@ class StoreFile:
             connection.close()
             raise StoreError(f"{self.path} is not a cathodeflow store; name the right project folder.")
         return connection
+
+    def _address(self) -> str:
+        """Address for SQLite: a file on a read-only disk is opened as one that nobody changes."""
+        log = Path(f"{self.path}-wal")
+        with suppress(OSError):
+            read_only = bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
+            if read_only and not (log.exists() and log.stat().st_size):
+                return f"{self.path.as_uri()}?immutable=1"
+        return f"{self.path.as_uri()}?mode=rw"
 
     def _initialise(self) -> None:
         """Make the file elsewhere and move it in place, so that nobody ever sees half of it."""
