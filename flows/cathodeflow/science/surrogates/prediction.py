@@ -6,9 +6,8 @@ The cost grows with the number of networks: an ensemble of n members takes n tim
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from cathodeflow.science.surrogates.datasets import crystals_from_structures
 from cathodeflow.science.surrogates.graphs import GraphTemplate, decorate
 from cathodeflow.science.surrogates.megnet import MEGNet
 from cathodeflow.science.surrogates.tabulated import TabulatedNetwork, count_rows, predict_stacked
+from cathodeflow.science.surrogates.threads import single_threaded
 from cathodeflow.science.surrogates.training import predict_crystals
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def predict_level(
             progress(count, total)
 
     members = {}
-    with _single_threaded():
+    with single_threaded():
         for target, ensemble in models.items():
             if not ensemble:
                 raise ModelError(f"the ensemble for {target} is empty; train it first")
@@ -115,17 +115,6 @@ def predict_level(
         std={target: values.std(axis=0) for target, values in members.items()},
         members=members,
     )
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Let torch use one thread per call: these matrices are small, and the crystals are shared out instead."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _predict(

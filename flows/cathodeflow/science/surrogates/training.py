@@ -20,6 +20,7 @@ from cathodeflow.science.surrogates.datasets import Crystals, TrainingData
 from cathodeflow.science.surrogates.megnet import GraphBatch, MEGNet, dump_weights, make_batch
 from cathodeflow.science.surrogates.metrics import Metrics, regression_metrics
 from cathodeflow.science.surrogates.splits import split
+from cathodeflow.science.surrogates.threads import single_threaded
 
 Features = tuple[Tensor, Tensor, Tensor]
 
@@ -223,8 +224,18 @@ def fine_tune(
     ModelError
         If there are too few labels, or the loss is not finite.
     """
-    settings = settings or TrainingSettings()
-    data = _sorted(data)
+    with single_threaded():
+        return _fine_tune(pretrained, _sorted(data), settings or TrainingSettings(), seed, progress)
+
+
+def _fine_tune(
+    pretrained: MEGNet,
+    data: TrainingData,
+    settings: TrainingSettings,
+    seed: int,
+    progress: Callable[[CurveRow, int], None] | None,
+) -> TrainingResult:
+    """See `fine_tune`; the data is in the order of its keys."""
     for numbers in data.crystals.numbers:
         pretrained.check_numbers(numbers)
     parts = split(data.keys, data.unary.tolist(), settings.held_out_fraction, settings.split_seed)
