@@ -57,15 +57,17 @@
   /* The table of all compositions. */
   const state = { text: "", outcome: "", list: "", sort: null, descending: false, page: 0 };
   const rejectedBy = data.columns.length;
+  const elementsOf = (text) => text.match(/[A-Z][a-z]?/g) || [];
+  const known = new Set(data.rows.flatMap((row) => elementsOf(row[0])));
   function matching() {
     const words = state.text.toLowerCase().split(/[\s,]+/).filter(Boolean);
-    const elementWords = state.text.split(/[\s,]+/).filter((word) => /^[A-Z][a-z]?$/.test(word));
+    const elementWords = state.text.split(/[\s,]+/).filter((word) => known.has(word));
     const found = data.rows.filter((row) => {
       if (state.outcome === "passed" && row[rejectedBy] !== "") return false;
       if (state.outcome === "rejected" && row[rejectedBy] === "") return false;
       if (state.outcome.startsWith("rule:") && row[rejectedBy] !== state.outcome.slice(5)) return false;
       if (state.list && row[1] !== state.list) return false;
-      const elements = row[0].match(/[A-Z][a-z]?/g) || [];
+      const elements = elementsOf(row[0]);
       const line = (row[0] + " " + row[rejectedBy - 1]).toLowerCase();
       return elementWords.every((word) => elements.includes(word)) && words.every((word) => line.includes(word));
     });
