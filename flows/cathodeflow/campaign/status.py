@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.dispatch.jobs import count_states
+from cathodeflow.dispatch.jobs import count_states, list_fireworks
 from cathodeflow.errors import CampaignError
 from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Purpose, Stage, Target
 
@@ -256,7 +256,8 @@ def _count_labels(project: Project, document: dict[str, Any], done: int, wanted:
         condition = {"campaign": name, "purpose": purpose.value}
         for outcome, number in project.count_by("labels", "outcome", condition).items():
             counts[outcome] = counts.get(outcome, 0) + number
-    counts["failed"] = count_states(project, name, JobKind.LABEL).get("FIZZLED", 0)
+    fizzled = list_fireworks(project, name, ["FIZZLED"], JobKind.LABEL)
+    counts["failed"] = len(fizzled) - _count_ids(project, "labels", [f"{name}/{job.key}" for job in fizzled])
     chosen = sum(len(keys) for keys in document["selections"].values())
     settled = counts["done"] + counts["quarantined"]
     if document["stage"] == Stage.VALIDATE:

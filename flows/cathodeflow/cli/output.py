@@ -98,6 +98,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
 
 
 def _is_number(value: Any) -> bool:
+    if isinstance(value, str):  # a number formatted already
+        return value.replace(".", "", 1).isdigit()
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 

@@ -56,8 +56,8 @@ def print_plan(made: Plan) -> None:
     say()
     print_table(["jobs", "number"], [[kind, number] for kind, number in made.jobs.items()])
     say()
-    hours: list[list[Any]] = [[stage, round(value, 2)] for stage, value in made.core_hours.items()]
-    print_table(["stage", "core-hours"], [*hours, ["total", round(made.total_core_hours, 2)]])
+    hours = [[stage, f"{value:.2f}"] for stage, value in made.core_hours.items()]
+    print_table(["stage", "core-hours"], [*hours, ["total", f"{made.total_core_hours:.2f}"]])
     say(f"Unit costs: {made.cost_basis}. Disk: {size(made.disk_bytes)}.")
 
 

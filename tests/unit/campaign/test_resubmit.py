@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobflow.core.job import job
+from tests.campaign_world import LAWFUL, broken_train, definition, final_documents, launch, lawful_label, run_to_end
+
+from cathodeflow.campaign import transitions
+from cathodeflow.campaign.resubmit import Selection, plan_resubmission, resubmit, select
+from cathodeflow.campaign.stages.work import Recipes
+from cathodeflow.campaign.status import read_status
+from cathodeflow.dispatch.jobs import count_states
+from cathodeflow.errors import CalculationError, DefinitionError
+from cathodeflow.recipes.label import label_flow
+from cathodeflow.recipes.training import training_flow
+from cathodeflow.records.outcomes import CampaignState, JobKind, Reason, Stage
+from cathodeflow.storage.connection import Project
+
+FAILING = "FAILING_LABELS"  # compositions whose labels fail, as long as it names them
+EXPLODING = "EXPLODING_LABELS"  # compositions whose relaxations explode
+
+
+@job
+def fickle_label(key: str, *arguments: Any) -> dict[str, Any]:
+    composition = key.split("-")[2]
+    if composition in os.environ.get(FAILING, "").split():
+        raise CalculationError(f"rehearsed failure of {key}", Reason.NON_FINITE)
+    made = lawful_label.original(key, *arguments)
+    if composition in os.environ.get(EXPLODING, "").split():
+        return made | {"outcome": "quarantined", "reason": "exploded_volume", "message": "rehearsed explosion"}
+    return made
+
+
+FICKLE = Recipes(LAWFUL.reference, partial(label_flow, label=fickle_label), LAWFUL.train, LAWFUL.predict, LAWFUL.screen)
+
+
+def attempts_at(project: Project, key: str) -> list[tuple[int, str, str]]:
+    found = project.database["attempts"].find({"key": key}).sort([("attempt", 1)])
+    return [(entry["attempt"], entry["reason"], entry["action"]) for entry in found]
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A campaign that stopped in its first labelling, because every label of one composition fails."""
+    monkeypatch.setenv(FAILING, "V4Mo4")
+    project = launch(tmp_path, definition(failures={"tolerated_fraction": 0.0, "max_attempts": 2}))
+    campaign = run_to_end(project, recipes=FICKLE)
+    assert (campaign.state, campaign.stage) == (CampaignState.STOPPED, Stage.LABEL)
+    return project
+
+
+def test_a_stopped_campaign_ends_as_if_nothing_had_failed(
+    stopped: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv(FAILING)
+    made = resubmit(stopped, "trial", Selection())
+    assert made.jobs
+    assert made.refused == ()
+    assert made.goes_back_to == "label"
+    assert stopped.count("labels", {"outcome": "quarantined"}) == 0
+    campaign = run_to_end(stopped, recipes=FICKLE)
+    assert campaign.state == CampaignState.DONE
+    undisturbed = launch(
+        tmp_path_factory.mktemp("undisturbed"), definition(failures={"tolerated_fraction": 0.0, "max_attempts": 2})
+    )
+    run_to_end(undisturbed, recipes=FICKLE)
+    assert final_documents(stopped) == final_documents(undisturbed)
+
+
+def test_the_attempts_continue_where_they_were(stopped: Project):
+    key = plan_resubmission(stopped, "trial", Selection()).jobs[0].key
+    assert attempts_at(stopped, key) == [(1, "non_finite", "rerun"), (2, "non_finite", "quarantine")]
+    resubmit(stopped, "trial", Selection(keys=(key,)))
+    assert attempts_at(stopped, key)[2:] == []
+    campaign = run_to_end(stopped, recipes=FICKLE)
+    assert campaign.state == CampaignState.STOPPED
+    assert attempts_at(stopped, key)[2:] == [(3, "non_finite", "quarantine")]
+    label = stopped.database["labels"].find_one({"key": key})
+    assert label["origin"]["attempt"] == 3
+    events = [entry["kind"] for entry in stopped.database["events"].find({})]
+    assert "resubmitted" in events
+
+
+def test_a_dry_run_changes_nothing(stopped: Project):
+    before = final_documents(stopped), count_states(stopped, "trial"), stopped.count("events")
+    assert plan_resubmission(stopped, "trial", Selection()).jobs
+    assert (final_documents(stopped), count_states(stopped, "trial"), stopped.count("events")) == before
+
+
+def test_a_selection_narrows_by_reason_kind_key_and_state(stopped: Project):
+    everything = plan_resubmission(stopped, "trial", Selection()).jobs
+    assert plan_resubmission(stopped, "trial", select(reason="attempts_exhausted")).jobs == everything
+    assert plan_resubmission(stopped, "trial", select(reason="non_finite")).jobs == everything
+    assert plan_resubmission(stopped, "trial", select(reason="not_converged")).jobs == ()
+    assert plan_resubmission(stopped, "trial", select(kind="train")).jobs == ()
+    assert plan_resubmission(stopped, "trial", select(state="fizzled")).jobs == ()
+    one = plan_resubmission(stopped, "trial", select(keys=[everything[0].key]))
+    assert one.jobs == everything[:1]
+    assert one.by_reason() == {"non_finite": 1}
+
+
+@pytest.mark.parametrize("words", [{"reason": "bad luck"}, {"kind": "relaxation"}, {"state": "lost"}])
+def test_what_does_not_exist_is_refused_with_what_does(words: dict[str, str]):
+    with pytest.raises(DefinitionError, match="there are"):
+        select(**words)
+
+
+def test_a_label_that_a_round_was_trained_without_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(EXPLODING, "V2Mo6")
+    project = launch(tmp_path, definition(failures={"tolerated_fraction": 1.0, "max_attempts": 2}))
+    campaign = run_to_end(project, recipes=FICKLE)
+    assert campaign.state == CampaignState.DONE
+    monkeypatch.delenv(EXPLODING)
+    made = plan_resubmission(project, "trial", Selection())
+    wanted = {key for entry in project.database["validations"].find({}) for key in entry["labels"].values()}
+    assert {entry.key for entry in made.jobs} <= wanted
+    assert made.refused
+    assert all("trained without it" in entry.why_not for entry in made.refused)
+    assert not {entry.key for entry in made.refused} & wanted
+
+
+def test_a_finished_campaign_goes_back_to_validate_what_it_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(EXPLODING, "V2Mo6")
+    project = launch(tmp_path, definition(failures={"tolerated_fraction": 1.0, "max_attempts": 2}))
+    run_to_end(project, recipes=FICKLE)
+    validation = project.database["validations"].find_one({"composition": "V2Mo6"})
+    assert validation["missing"]
+    monkeypatch.delenv(EXPLODING)
+    made = resubmit(project, "trial", Selection())
+    assert made.goes_back_to == "validate"
+    for entry in made.jobs:
+        assert attempts_at(project, entry.key) == [(1, "exploded_volume", "resubmit")]
+    status = read_status(project, "trial")
+    assert (status.state, status.stage, status.finished) == ("running", "validate", None)
+    assert status.stage_done < status.stage_wanted
+    assert run_to_end(project, recipes=FICKLE).state == CampaignState.DONE
+    assert project.database["validations"].find_one({"composition": "V2Mo6"})["missing"] == {}
+
+
+def test_a_needed_job_that_stopped_the_campaign_is_run_again(tmp_path: Path):
+    broken = Recipes(
+        LAWFUL.reference, LAWFUL.label, partial(training_flow, train=broken_train), LAWFUL.predict, LAWFUL.screen
+    )
+    project = launch(tmp_path, definition(labels={"total": 10}, surrogate={"seeds": 1}))
+    campaign = run_to_end(project, recipes=broken)
+    assert (campaign.state, campaign.stage) == (CampaignState.STOPPED, Stage.TRAIN)
+    made = resubmit(project, "trial", select(kind="train"))
+    assert made.goes_back_to == "train"
+    assert {entry.kind for entry in made.jobs} == {JobKind.TRAIN}
+    assert count_states(project, "trial", "train") == {"READY": len(made.jobs)}
+    assert transitions.read_campaign(project, "trial").state == CampaignState.RUNNING
+    assert run_to_end(project, recipes=broken).state == CampaignState.STOPPED
+
+
+def test_nothing_failed_nothing_done(tmp_path: Path):
+    project = launch(tmp_path, definition(labels={"total": 10}, surrogate={"seeds": 1}))
+    events = project.count("events")
+    made = resubmit(project, "trial", Selection())
+    assert (made.jobs, made.refused, made.goes_back_to) == ((), (), None)
+    assert project.count("events") == events
