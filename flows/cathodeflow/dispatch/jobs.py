@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +147,8 @@ class JobDetails:
 
     job: JobSummary
     launches: tuple[LaunchSummary, ...] = ()
-    uuids: tuple[str, ...] = field(default=())
+    uuids: tuple[str, ...] = ()
+    load_error: str | None = None  # FireWorks could not even make the job, mostly for want of its module
 
     @property
     def log(self) -> Path | None:
@@ -157,7 +158,7 @@ class JobDetails:
     @property
     def error(self) -> str | None:
         """The error of the last launch."""
-        return self.launches[-1].error if self.launches else None
+        return self.launches[-1].error if self.launches else self.load_error
 
     @property
     def reason(self) -> str | None:
@@ -235,6 +236,7 @@ def firework_details(project: Project, fw_id: int) -> JobDetails:
         JobSummary.from_document(found[0]),
         tuple(LaunchSummary.from_document(launch) for launch in launches),
         tuple(job_uuids(found[0])),
+        (found[0]["spec"].get("_exception_details") or {}).get("_stacktrace"),
     )
 
 
