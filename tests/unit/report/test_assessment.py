@@ -1,0 +1,51 @@
+"""What the report says about its own worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.report import factories
+
+from cathodeflow.records.outcomes import Target
+from cathodeflow.report.assessment import caveats, ensemble_metrics, voltage_error, volts_per_energy
+from cathodeflow.report.contents import ReportContents
+
+
+@pytest.fixture(scope="module")
+def contents() -> ReportContents:
+    return factories.campaign_contents(factories.DEMO_ELEMENTS, 30, 2)
+
+
+def test_metrics_are_means_over_the_members(contents: ReportContents) -> None:
+    members = contents.last_models(Target.FORMATION_ENERGY)
+    metrics = ensemble_metrics(members)
+    assert metrics is not None
+    assert metrics.retrained.mae == pytest.approx(sum(m.metrics.mae for m in members) / len(members))
+    assert ensemble_metrics([]) is None
+
+
+def test_a_formation_energy_error_is_turned_into_volts_by_atoms_per_transferred_ion(contents: ReportContents) -> None:
+    """Na4 of NVPF has 76 atoms and four ions more than Na3: 19 V per eV/atom."""
+    assert volts_per_energy(contents) == pytest.approx(19.0)
+    assert volts_per_energy(replace(contents, labels=[])) is None
+
+
+def test_the_voltage_error_is_over_substituted_compositions_only(contents: ReportContents) -> None:
+    error = voltage_error(contents)
+    assert error is not None
+    assert error[1] == sum(len(record.voltages) for record in contents.substituted)
+    pristine_only = [record for record in contents.validations if record.pristine]
+    assert voltage_error(replace(contents, validations=pristine_only)) is None
+
+
+def test_a_poor_surrogate_is_called_poor(contents: ReportContents) -> None:
+    poor = [m.model_copy(update={"metrics": m.metrics.model_copy(update={"r2": 0.6})}) for m in contents.models]
+    assert any("too low to rank" in line for line in caveats(replace(contents, models=poor)))
+    assert not any("too low to rank" in line for line in caveats(contents))
+
+
+@pytest.mark.parametrize("provenance", ["pair:lj", "rehearsal"])
+def test_a_test_engine_is_called_one(contents: ReportContents, provenance: str) -> None:
+    campaign = contents.campaign.model_copy(update={"provenance": provenance})
+    assert "not physics" in caveats(replace(contents, campaign=campaign))[0]
