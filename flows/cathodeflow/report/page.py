@@ -199,7 +199,7 @@ def _validation(contents: ReportContents) -> dict[str, Any]:
     return {
         "validated": records,
         "validated_voltages": fullest_first({name for r in records for name in r.voltages}),
-        "intervals": sorted({name for r in records for name in r.volume_changes}),
+        "intervals": panels.volume_intervals(contents),
         "volume_levels": wording.sort_levels(level for r in records for level in r.volumes),
     }
 

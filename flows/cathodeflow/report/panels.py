@@ -184,6 +184,13 @@ def voltage_panel(contents: ReportContents) -> Panel:
     return Panel("voltages", title, caption, predicted_voltage(contents.validations))
 
 
+def volume_intervals(contents: ReportContents) -> list[str]:
+    """Return the cycles whose volume change is shown: for NVPF the paper's two, else all there are."""
+    found = sorted({name for record in contents.validations for name in record.volume_changes})
+    paper = [name for name in found if name in published.VOLUME_CHANGES]
+    return paper if contents.host == published.NVPF and paper else found
+
+
 def volume_panel(contents: ReportContents) -> Panel:
     """Show the volume changes, beside the published ones where the host is the paper's."""
     title = "Volume change on cycling"
@@ -192,10 +199,11 @@ def volume_panel(contents: ReportContents) -> Panel:
         return Panel("volumes", title, "No composition has been relaxed at both ends of a cycle yet.")
     ion = working_ion(profile_levels(contents))
     caption = f"Change of the cell volume between two {ion} levels, percent (S0 section 3.5 and Fig. 4a, b)."
+    intervals = volume_intervals(contents)
     if contents.host != published.NVPF:
-        return Panel("volumes", title, caption, volume_change(records, {}, {}))
+        return Panel("volumes", title, caption, volume_change(records, intervals, {}, {}))
     caption += " Vertical lines are pristine NVPF: dashed the paper's 2.63 and 5.69 %, dotted the measured 2.85 %."
-    figure = volume_change(records, published.VOLUME_CHANGES, published.MEASURED_VOLUME_CHANGES)
+    figure = volume_change(records, intervals, published.VOLUME_CHANGES, published.MEASURED_VOLUME_CHANGES)
     return Panel("volumes", title, caption, figure)
 
 

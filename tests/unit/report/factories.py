@@ -262,7 +262,7 @@ def validation(
     }
     changes = {
         f"Na1-{level}": 100 * (volumes[level] / volumes["Na1"] - 1)
-        for level in ("Na3", "Na4")
+        for level in ("Na2", "Na3", "Na4")
         if level in volumes and "Na1" in volumes
     }
     holds = None

@@ -81,7 +81,7 @@ def _add_members(figure: go.Figure, models: Sequence[ModelRecord], metric: str) 
         y=[value for _, value in known],
         mode="markers",
         marker={"color": _COLOURS[target], "symbol": _SYMBOLS[target], "size": 6, "opacity": 0.5},
-        text=[f"round {model.round}, seed {model.seed}" for model, _ in known],
+        text=[f"round {model.round + 1}, seed {model.seed}" for model, _ in known],
         hovertemplate=f"{_NAMES[target]}, %{{text}}: %{{y:.4f}}<extra></extra>",
         showlegend=False,
     )
@@ -96,7 +96,7 @@ def _add_means(figure: go.Figure, models: Sequence[ModelRecord], metric: str) ->
         mode="lines+markers",
         line={"color": _COLOURS[target], "width": 2},
         marker={"symbol": _SYMBOLS[target], "size": 10},
-        text=[f"round {number}" for number, _, _ in points],
+        text=[f"round {number + 1}" for number, _, _ in points],
         hovertemplate=f"{_NAMES[target]}, %{{text}}, mean of members: %{{y:.4f}}<extra></extra>",
         name=_NAMES[target],
     )

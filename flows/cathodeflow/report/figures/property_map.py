@@ -103,7 +103,7 @@ def property_map(verdicts: Sequence[VerdictRecord], quantity: str) -> go.Figure:
     value_of, unit = _reader(quantity)
     values = [[None if cell is None else value_of(cell) for cell in row] for row in grid.cells]
     low, high = _central_range([value for row in values for value in row if value is not None])
-    figure = new_figure(height=max(320, min(1100, 90 + 12 * len(grid.rows))))
+    figure = new_figure(height=max(360, min(1100, 90 + 12 * len(grid.rows))))
     figure.add_heatmap(
         z=values,
         x=grid.elements,
@@ -125,7 +125,7 @@ def property_map(verdicts: Sequence[VerdictRecord], quantity: str) -> go.Figure:
         range=[len(grid.rows) - 0.5, -0.5],
         tickvals=[middle for _, middle in middles],
         ticktext=[plain(element) for element, _ in middles],
-        title_text=f"Element and its count of sites ({', '.join(str(ratio) for ratio in grid.ratios)}, downward)",
+        title_text=f"Element, on {grid.ratios[0]} to {grid.ratios[-1]} sites (downward)",
         showgrid=False,
         tickfont={"size": 11 if len(grid.elements) > 15 else 13},
     )
@@ -156,7 +156,10 @@ def _central_range(values: list[float]) -> tuple[float, float]:
     ordered = sorted(values) or [0.0, 1.0]
     last = len(ordered) - 1
     low, high = ordered[round(0.01 * last)], ordered[round(0.99 * last)]
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if high > low:
+        return low, high
+    pad = max(0.05 * abs(low), 1e-3)
+    return low - pad, high + pad
 
 
 def _middle(positions: list[int]) -> float:

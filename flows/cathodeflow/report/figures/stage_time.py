@@ -65,7 +65,7 @@ def stage_time(spans: Sequence[StageSpan]) -> go.Figure:
     plotly Figure
     """
     figure = new_figure(height=80 + 32 * len(spans))
-    names = [f"{span.stage.value}, round {span.round}" for span in spans]
+    names = [f"{span.stage.value}, round {span.round + 1}" for span in spans]
     figure.add_bar(
         y=names,
         x=[round(span.seconds / 60, 3) for span in spans],

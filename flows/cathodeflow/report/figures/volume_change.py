@@ -14,7 +14,10 @@ _SYMBOLS = ("circle", "diamond", "square", "cross")
 
 
 def volume_change(
-    validations: Sequence[ValidationRecord], published: Mapping[str, float], measured: Mapping[str, float]
+    validations: Sequence[ValidationRecord],
+    intervals: Sequence[str],
+    published: Mapping[str, float],
+    measured: Mapping[str, float],
 ) -> go.Figure:
     """Draw the volume change of each validated composition, percent.
 
@@ -22,6 +25,8 @@ def volume_change(
     ----------
     validations : sequence of ValidationRecord
         Pristine host included.
+    intervals : sequence of str
+        Which to draw, e.g. ``Na1-Na3``.
     published, measured : mapping of str to float
         Percent per interval (``Na1-Na3``) of the pristine host in the paper and in experiment; empty for other hosts.
 
@@ -30,7 +35,6 @@ def volume_change(
     plotly Figure
     """
     shown = [record for record in validations if record.volume_changes]
-    intervals = sorted({name for record in shown for name in record.volume_changes})
     figure = new_figure(height=max(230, 130 + 30 * len(shown)))
     for index, interval in enumerate(intervals):
         colour = _COLOURS[index % 4]
