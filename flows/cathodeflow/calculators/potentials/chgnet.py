@@ -2,7 +2,9 @@
 
 chgnet's own calculator differentiates the energy twice, once for forces and once for stress, and each time keeps what a
 second derivative would need, which only training wants; it also computes magnetic moments at every step. Here one
-backward pass gives forces and stress. Same network, same weights, same numbers to float32 rounding (tested).
+backward pass gives forces and stress, the layers are evaluated as in `chgnet_energy`, and numbers too small for float32's
+normal range (the tails of CHGNet's smooth cutoffs), on which processors are many times slower, count as zero. Same network,
+same weights, same numbers to float32 rounding (tested).
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from ase.calculators.calculator import Calculator, all_changes
 from chgnet.model.model import BatchedGraph, CHGNet
 from pymatgen.io.ase import AseAtomsAdaptor
 
+from cathodeflow.calculators.potentials.chgnet_energy import CHGNetEnergy
 from cathodeflow.errors import CalculationError, DefinitionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ase import Atoms
 
 MODELS = ("0.3.0", "0.2.0", "r2scan")  # the weights in the chgnet wheel
 
 
 @lru_cache(maxsize=2)
-def load_chgnet(version: str, device: str) -> CHGNet:
+def load_chgnet(version: str, device: str) -> tuple[CHGNet, CHGNetEnergy]:
     """Load the packaged weights once per process, frozen.
 
     Parameters
@@ -51,7 +56,7 @@ def load_chgnet(version: str, device: str) -> CHGNet:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model.graph_converter.set_isolated_atom_response("ignore")
-    return model
+    return model, CHGNetEnergy(model)
 
 
 class CHGNetEnergyCalculator(Calculator):
@@ -74,7 +79,7 @@ class CHGNetEnergyCalculator(Calculator):
 
     def __init__(self, version: str = "0.3.0", device: str = "cpu", **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
-        self.model = load_chgnet(version, device)
+        self.model, self.interaction = load_chgnet(version, device)
         self.device = device
         self.evaluations = 0
 
@@ -95,18 +100,8 @@ class CHGNetEnergyCalculator(Calculator):
         assert atoms is not None
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
             raise CalculationError("the relaxation moved atoms out of all bounds; look at its start", "non_finite")
-        model = self.model
-        structure = AseAtomsAdaptor.get_structure(atoms)
-        graph = model.graph_converter(structure).to(self.device)
-        batched = BatchedGraph.from_graphs(
-            [graph], model.bond_basis_expansion, model.angle_basis_expansion, compute_stress=True
-        )
-        # is_intensive: the network gives eV/atom
-        scale = len(atoms) if model.is_intensive else 1
-        interaction = model._compute(batched)["e"].sum() * scale  # noqa: SLF001 - the network without its training parts
-        gradients = torch.autograd.grad(interaction, [batched.atom_positions[0], batched.strains[0]])
-        composition = model.composition_model([graph]).sum() * scale if model.composition_model is not None else 0.0
-        energy = float(interaction.detach() + composition)
+        with _no_subnormal_numbers():
+            energy, gradients = self._differentiate(atoms)
         position_gradient, strain_gradient = (gradient.cpu().numpy().astype(float) for gradient in gradients)
         if not (np.isfinite(energy) and np.isfinite(position_gradient).all()):
             raise CalculationError(
@@ -119,6 +114,28 @@ class CHGNetEnergyCalculator(Calculator):
             "forces": -position_gradient,
             "stress": _voigt(strain_gradient / atoms.cell.volume),
         }
+
+    def _differentiate(self, atoms: Atoms) -> tuple[float, tuple[torch.Tensor, ...]]:
+        """Return the energy, eV, and its derivatives by the positions, eV/Å, and the strain, eV."""
+        model = self.model
+        graph = model.graph_converter(AseAtomsAdaptor.get_structure(atoms)).to(self.device)
+        batched = BatchedGraph.from_graphs(
+            [graph], model.bond_basis_expansion, model.angle_basis_expansion, compute_stress=True
+        )
+        interaction = self.interaction(batched)
+        gradients = torch.autograd.grad(interaction, [batched.atom_positions[0], batched.strains[0]])
+        scale = len(atoms) if model.is_intensive else 1  # the model of the composition gives eV/atom then
+        composition = model.composition_model([graph]).sum() * scale if model.composition_model is not None else 0.0
+        return float(interaction.detach() + composition), gradients
+
+
+@contextlib.contextmanager
+def _no_subnormal_numbers() -> Iterator[None]:
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _voigt(stress: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -13,6 +14,8 @@ from cathodeflow.errors import CalculationError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+    from cathodeflow.science.hosts.host import Host
 
 MOLECULES = {"H": 0.74, "N": 1.10, "O": 1.21, "F": 1.42, "Cl": 1.99, "Br": 2.28}  # bond length of the dimer, Å
 BOX = 12.0  # edge of a molecule's box, Å: no potential here sees further than half of it
@@ -135,15 +138,15 @@ def _no_structure(element: str) -> CalculationError:
     )
 
 
-def reference_elements(structures: list[Structure], substituents: list[str]) -> list[str]:
+def reference_elements(host: Host, substituents: Iterable[str]) -> list[str]:
     """Return every element a campaign needs a reference for, sorted.
 
     Parameters
     ----------
-    structures : list of Structure
-        The host at every level.
-    substituents : list of str
+    host : Host
+        All elements of its levels count, the substituted one too: the pristine host is computed as well.
+    substituents : iterable of str
         Elements that may fill its sites.
     """
-    held = {site.specie.symbol for structure in structures for site in structure}
+    held = {site.specie.symbol for level in host.levels for site in level.structure}
     return sorted(held | set(substituents))
