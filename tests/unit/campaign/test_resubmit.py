@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.recipes.label import label_flow
 from cathodeflow.recipes.training import training_flow
 from cathodeflow.records.outcomes import CampaignState, JobKind, Reason, Stage
-from cathodeflow.storage.connection import Project
+from cathodeflow.storage.connection import Project, open_project
 
 FAILING = "FAILING_LABELS"  # compositions whose labels fail, as long as it names them
 EXPLODING = "EXPLODING_LABELS"  # compositions whose relaxations explode
@@ -43,14 +44,43 @@ def attempts_at(project: Project, key: str) -> list[tuple[int, str, str]]:
     return [(entry["attempt"], entry["reason"], entry["action"]) for entry in found]
 
 
-@pytest.fixture
-def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A campaign that stopped in its first labelling, because every label of one composition fails."""
-    monkeypatch.setenv(FAILING, "V4Mo4")
-    project = launch(tmp_path, definition(failures={"tolerated_fraction": 0.0, "max_attempts": 2}))
-    campaign = run_to_end(project, recipes=FICKLE)
+SMALL: dict[str, Any] = {"labels": {"total": 14}, "surrogate": {"seeds": 1}}
+STRICT = SMALL | {"failures": {"tolerated_fraction": 0.0, "max_attempts": 2}}
+LENIENT = SMALL | {"failures": {"tolerated_fraction": 1.0, "max_attempts": 2}}
+
+
+@pytest.fixture(scope="module")
+def stopped_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign that stopped in its labelling, because every label of one composition fails."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FAILING, "V4Mo4")
+        campaign = run_to_end(launch(folder, definition(**STRICT)), recipes=FICKLE)
     assert (campaign.state, campaign.stage) == (CampaignState.STOPPED, Stage.LABEL)
-    return project
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of it, with its labels still failing."""
+    monkeypatch.setenv(FAILING, "V4Mo4")
+    return open_project(shutil.copytree(stopped_folder, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def incomplete_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign that ended although every label of one composition exploded."""
+    folder = tmp_path_factory.mktemp("incomplete")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(EXPLODING, "V2Mo6")
+        assert run_to_end(launch(folder, definition(**LENIENT)), recipes=FICKLE).state == CampaignState.DONE
+    return folder
+
+
+@pytest.fixture
+def incomplete(incomplete_folder: Path, tmp_path: Path) -> Project:
+    """A copy of it, whose labels would not explode again."""
+    return open_project(shutil.copytree(incomplete_folder, tmp_path / "copy"))
 
 
 def test_a_stopped_campaign_ends_as_if_nothing_had_failed(
@@ -64,18 +94,15 @@ def test_a_stopped_campaign_ends_as_if_nothing_had_failed(
     assert stopped.count("labels", {"outcome": "quarantined"}) == 0
     campaign = run_to_end(stopped, recipes=FICKLE)
     assert campaign.state == CampaignState.DONE
-    undisturbed = launch(
-        tmp_path_factory.mktemp("undisturbed"), definition(failures={"tolerated_fraction": 0.0, "max_attempts": 2})
-    )
+    undisturbed = launch(tmp_path_factory.mktemp("undisturbed"), definition(**STRICT))
     run_to_end(undisturbed, recipes=FICKLE)
     assert final_documents(stopped) == final_documents(undisturbed)
 
 
 def test_the_attempts_continue_where_they_were(stopped: Project):
-    key = plan_resubmission(stopped, "trial", Selection()).jobs[0].key
+    keys = [entry.key for entry in resubmit(stopped, "trial", Selection()).jobs]
+    key = keys[0]
     assert attempts_at(stopped, key) == [(1, "non_finite", "rerun"), (2, "non_finite", "quarantine")]
-    resubmit(stopped, "trial", Selection(keys=(key,)))
-    assert attempts_at(stopped, key)[2:] == []
     campaign = run_to_end(stopped, recipes=FICKLE)
     assert campaign.state == CampaignState.STOPPED
     assert attempts_at(stopped, key)[2:] == [(3, "non_finite", "quarantine")]
@@ -109,43 +136,33 @@ def test_what_does_not_exist_is_refused_with_what_does(words: dict[str, str]):
         select(**words)
 
 
-def test_a_label_that_a_round_was_trained_without_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(EXPLODING, "V2Mo6")
-    project = launch(tmp_path, definition(failures={"tolerated_fraction": 1.0, "max_attempts": 2}))
-    campaign = run_to_end(project, recipes=FICKLE)
-    assert campaign.state == CampaignState.DONE
-    monkeypatch.delenv(EXPLODING)
-    made = plan_resubmission(project, "trial", Selection())
-    wanted = {key for entry in project.database["validations"].find({}) for key in entry["labels"].values()}
+def test_a_label_that_a_round_was_trained_without_is_not_run_again(incomplete: Project):
+    made = plan_resubmission(incomplete, "trial", Selection())
+    wanted = {key for entry in incomplete.database["validations"].find({}) for key in entry["labels"].values()}
     assert {entry.key for entry in made.jobs} <= wanted
     assert made.refused
     assert all("trained without it" in entry.why_not for entry in made.refused)
     assert not {entry.key for entry in made.refused} & wanted
 
 
-def test_a_finished_campaign_goes_back_to_validate_what_it_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(EXPLODING, "V2Mo6")
-    project = launch(tmp_path, definition(failures={"tolerated_fraction": 1.0, "max_attempts": 2}))
-    run_to_end(project, recipes=FICKLE)
-    validation = project.database["validations"].find_one({"composition": "V2Mo6"})
-    assert validation["missing"]
-    monkeypatch.delenv(EXPLODING)
-    made = resubmit(project, "trial", Selection())
+def test_a_finished_campaign_goes_back_to_validate_what_it_missed(incomplete: Project):
+    assert incomplete.database["validations"].find_one({"composition": "V2Mo6"})["missing"]
+    made = resubmit(incomplete, "trial", Selection())
     assert made.goes_back_to == "validate"
     for entry in made.jobs:
-        assert attempts_at(project, entry.key) == [(1, "exploded_volume", "resubmit")]
-    status = read_status(project, "trial")
+        assert attempts_at(incomplete, entry.key) == [(1, "exploded_volume", "resubmit")]
+    status = read_status(incomplete, "trial")
     assert (status.state, status.stage, status.finished) == ("running", "validate", None)
     assert status.stage_done < status.stage_wanted
-    assert run_to_end(project, recipes=FICKLE).state == CampaignState.DONE
-    assert project.database["validations"].find_one({"composition": "V2Mo6"})["missing"] == {}
+    assert run_to_end(incomplete, recipes=FICKLE).state == CampaignState.DONE
+    assert incomplete.database["validations"].find_one({"composition": "V2Mo6"})["missing"] == {}
 
 
 def test_a_needed_job_that_stopped_the_campaign_is_run_again(tmp_path: Path):
     broken = Recipes(
         LAWFUL.reference, LAWFUL.label, partial(training_flow, train=broken_train), LAWFUL.predict, LAWFUL.screen
     )
-    project = launch(tmp_path, definition(labels={"total": 10}, surrogate={"seeds": 1}))
+    project = launch(tmp_path, definition(**SMALL))
     campaign = run_to_end(project, recipes=broken)
     assert (campaign.state, campaign.stage) == (CampaignState.STOPPED, Stage.TRAIN)
     made = resubmit(project, "trial", select(kind="train"))
@@ -157,7 +174,7 @@ def test_a_needed_job_that_stopped_the_campaign_is_run_again(tmp_path: Path):
 
 
 def test_nothing_failed_nothing_done(tmp_path: Path):
-    project = launch(tmp_path, definition(labels={"total": 10}, surrogate={"seeds": 1}))
+    project = launch(tmp_path, definition(**SMALL))
     events = project.count("events")
     made = resubmit(project, "trial", Selection())
     assert (made.jobs, made.refused, made.goes_back_to) == ((), (), None)
