@@ -93,6 +93,7 @@ class WorkerPool:
         )
         command = [sys.executable, "-m", "cathodeflow.dispatch.worker", "--project", str(self._folder)]
         command += ["--campaign", self._campaign, "--worker-id", str(number), "--threads", str(self._threads)]
+        command += ["--parent", str(os.getpid())]
         with (logs / f"worker-{number}.log").open("ab") as log:
             # An own session: Ctrl-C in the terminal reaches the driver only, which then decides for the workers.
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)

@@ -49,6 +49,9 @@ class WorkerOptions:
         Only jobs of this campaign; None for all.
     threads : int
         For torch and BLAS.
+    parent : int or None
+        Process whose death ends the worker; None for the one that started it. Given, it is noticed even if that one
+        died before the worker came to look.
     until_empty : bool
         End when there is nothing to run, in place of waiting for more.
     """
@@ -58,6 +61,7 @@ class WorkerOptions:
     categories: tuple[str, ...] = ()
     campaign: str | None = None
     threads: int = 1
+    parent: int | None = None
     until_empty: bool = False
 
 
@@ -86,7 +90,7 @@ class Worker:
         self.options = options
         self.launchpad: ProjectLaunchPad = project_launchpad(project)
         self.identity = process_identity() | {"worker_id": options.worker_id}
-        self._parent = os.getppid()
+        self._parent = options.parent or os.getppid()
         self._asked_to_end = False
 
     def end_after_this_job(self, *_signal: Any) -> None:
@@ -244,10 +248,17 @@ def parse(arguments: Sequence[str] | None = None) -> WorkerOptions:
     parser.add_argument("--category", action="append", default=[], help="only jobs of this category; may be repeated")
     parser.add_argument("--campaign", help="only jobs of this campaign")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch and BLAS")
+    parser.add_argument("--parent", type=int, help="end when this process does; the one that started it by default")
     parser.add_argument("--until-empty", action="store_true", help="end when there is nothing to run")
     given = parser.parse_args(arguments)
     return WorkerOptions(
-        given.project, given.worker_id, tuple(given.category), given.campaign, given.threads, given.until_empty
+        given.project,
+        given.worker_id,
+        tuple(given.category),
+        given.campaign,
+        given.threads,
+        given.parent,
+        given.until_empty,
     )
 
 

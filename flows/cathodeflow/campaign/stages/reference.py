@@ -21,8 +21,7 @@ def elements_needed(context: StageContext) -> tuple[str, ...]:
     """Return the elements of the host and of the substitution space, by symbol."""
     from cathodeflow.calculators.potentials.elements import reference_elements
 
-    crystals = [level.structure for level in context.host.levels]
-    return tuple(reference_elements(crystals, list(substituents(context.definition))))
+    return tuple(reference_elements(context.host, substituents(context.definition)))
 
 
 def reference_energies(context: StageContext) -> dict[str, float]:
