@@ -70,7 +70,7 @@ def voltage_error(contents: ReportContents) -> tuple[float, int] | None:
 def volts_per_energy(contents: ReportContents) -> float | None:
     """Return by how much a voltage moves per eV/atom of error in one formation energy, V/(eV/atom).
 
-    A voltage is an energy difference per transferred ion (S0 section 3.4), a formation energy is per atom: the factor
+    A voltage is an energy difference per transferred ion (S0 section 3.3), a formation energy is per atom: the factor
     is the number of atoms in the fuller cell over the number of ions transferred. The largest over the steps is
     returned, None when the labels do not show two neighbouring levels.
     """

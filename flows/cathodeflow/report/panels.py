@@ -179,7 +179,7 @@ def voltage_panel(contents: ReportContents) -> Panel:
         return Panel("voltages", title, "No voltage has been both predicted and computed yet.")
     caption = (
         "Voltages of the validated compositions as the surrogate predicted and as the engine computed them, V; "
-        "on the dotted line they agree (formula: S0 section 3.4; compare Table 1)."
+        "on the dotted line they agree (S0 section 3.3; compare Table 1)."
     )
     return Panel("voltages", title, caption, predicted_voltage(contents.validations))
 
