@@ -11,7 +11,8 @@ from cathodeflow.records.model import Metrics, ModelRecord
 from cathodeflow.records.outcomes import Target
 from cathodeflow.report.contents import ReportContents
 from cathodeflow.report.figures.predicted_voltage import voltage_pairs
-from cathodeflow.report.wording import counted, number, sort_levels
+from cathodeflow.report.wording import counted, number, sort_levels, working_ion
+from cathodeflow.science.energetics.voltage import VALENCE
 
 CHGNET_BIAS = (
     "CHGNet puts the voltages of pristine NVPF in the right order but gets their size wrong: 1.98, 2.94 and 3.49 V for "
@@ -70,14 +71,17 @@ def voltage_error(contents: ReportContents) -> tuple[float, int] | None:
 def volts_per_energy(contents: ReportContents) -> float | None:
     """Return by how much a voltage moves per eV/atom of error in one formation energy, V/(eV/atom).
 
-    A voltage is an energy difference per transferred ion (S0 section 3.3), a formation energy is per atom: the factor
-    is the number of atoms in the fuller cell over the number of ions transferred. The largest over the steps is
+    A voltage is an energy difference per transferred charge (S0 section 3.3), a formation energy is per atom: the factor
+    is the number of atoms in the fuller cell over the charge transferred. The largest over the steps is
     returned, None when the labels do not show two neighbouring levels.
     """
+    charge = VALENCE.get(working_ion(label.level for label in contents.labels), 1)
     atoms = {label.level: label.relaxation.n_atoms for label in contents.labels if label.relaxation is not None}
     levels = sort_levels(atoms)
     factors = [
-        atoms[upper] / (atoms[upper] - atoms[lower]) for lower, upper in pairwise(levels) if atoms[upper] > atoms[lower]
+        atoms[upper] / (atoms[upper] - atoms[lower]) / charge
+        for lower, upper in pairwise(levels)
+        if atoms[upper] > atoms[lower]
     ]
     return max(factors, default=None)
 

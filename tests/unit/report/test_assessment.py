@@ -29,6 +29,8 @@ def test_a_formation_energy_error_is_turned_into_volts_by_atoms_per_transferred_
     """Na4 of NVPF has 76 atoms and four ions more than Na3: 19 V per eV/atom."""
     assert volts_per_energy(contents) == pytest.approx(19.0)
     assert volts_per_energy(replace(contents, labels=[])) is None
+    doubly = [label.model_copy(update={"level": label.level.replace("Na", "Mg")}) for label in contents.labels]
+    assert volts_per_energy(replace(contents, labels=doubly)) == pytest.approx(9.5)
 
 
 def test_the_voltage_error_is_over_substituted_compositions_only(contents: ReportContents) -> None:
