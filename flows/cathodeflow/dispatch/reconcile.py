@@ -144,7 +144,7 @@ def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None
         message = f"process {process.get('pid')} on {process.get('host')} has vanished"
         if launch_id not in firework["launches"] or firework["state"] not in {"RESERVED", "RUNNING"}:
             # Defused or rerun by a person meanwhile: only the launch is left to close.
-            launchpad.launches.update_one({"launch_id": launch_id}, {"$set": {"state": "FIZZLED"}})
+            _close(launchpad, launch_id, message)
             return None
         if _has_output(project, firework):
             action = "adopt"
@@ -155,7 +155,7 @@ def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None
             launchpad.complete_launch(launch_id, _failure(f"{message}, for the {times}th time"), "FIZZLED")
         else:
             action = "rerun"
-            launchpad.launches.update_one({"launch_id": launch_id}, {"$set": {"action": _failure(message).to_dict()}})
+            _close(launchpad, launch_id, message)
             launchpad.rerun_fw(firework["fw_id"], rerun_duplicates=False)
     spec = firework["spec"]
     return LostRun(
@@ -169,6 +169,14 @@ def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None
         process.get("host"),
         process.get("pid"),
     )
+
+
+def _close(launchpad: ProjectLaunchPad, launch_id: int, message: str) -> None:
+    """End a launch as failed; FireWorks would archive it as still RUNNING."""
+    launch = launchpad.get_launch_by_id(launch_id)
+    launch.state = "FIZZLED"
+    launch.action = _failure(message)
+    launchpad.launches.find_one_and_replace({"launch_id": launch_id}, launch.to_db_dict())
 
 
 def _failure(message: str) -> Any:
