@@ -13,12 +13,18 @@ from cathodeflow.report.contents import ReportContents
 from cathodeflow.report.figures.predicted_voltage import voltage_pairs
 from cathodeflow.report.wording import counted, number, sort_levels, working_ion
 from cathodeflow.science.energetics.voltage import VALENCE
+from cathodeflow.science.screening.criteria import PAPER_WINDOWS
 
 CHGNET_BIAS = (
     "CHGNet puts the voltages of pristine NVPF in the right order but gets their size wrong: 1.98, 2.94 and 3.49 V for "
     "V43, V32 and V21 against about 1.6, 3.7 and 4.2 V in experiment. Its cells are 3 to 5 % too large. Read every "
     "voltage and volume here as CHGNet's, and trust comparisons between compositions more than absolute values."
 )
+DFT_LIMITS = (
+    "The voltage limits of the rules are the paper's, made for DFT voltages: with this engine they cut another part of "
+    "the space."
+)
+FEW_HELD_OUT = 20  # fewer make R² and errors uncertain themselves
 TEST_ENGINE = (
     "This engine exists to test the machinery. Its numbers are not physics: draw no conclusion about materials."
 )
@@ -71,9 +77,9 @@ def voltage_error(contents: ReportContents) -> tuple[float, int] | None:
 def volts_per_energy(contents: ReportContents) -> float | None:
     """Return by how much a voltage moves per eV/atom of error in one formation energy, V/(eV/atom).
 
-    A voltage is an energy difference per transferred charge (S0 section 3.3), a formation energy is per atom: the factor
-    is the number of atoms in the fuller cell over the charge transferred. The largest over the steps is
-    returned, None when the labels do not show two neighbouring levels.
+    A voltage is an energy difference per transferred charge (S0 section 3.3), a formation energy is per atom: the
+    factor is the number of atoms in the fuller cell over the charge transferred. The largest over the steps is taken;
+    None when the labels do not show two neighbouring levels.
     """
     charge = VALENCE.get(working_ion(label.level for label in contents.labels), 1)
     atoms = {label.level: label.relaxation.n_atoms for label in contents.labels if label.relaxation is not None}
@@ -95,6 +101,8 @@ def caveats(contents: ReportContents) -> list[str]:
         Sentences of plain text, most important first.
     """
     found = [_engine(contents.campaign.provenance)]
+    if contents.verdicts and _has_the_papers_windows(contents):
+        found.append(DFT_LIMITS)
     found += _surrogates(contents)
     found += _validation(contents)
     quarantined = len(contents.quarantined_labels)
@@ -109,6 +117,16 @@ def caveats(contents: ReportContents) -> list[str]:
             "contain what all members get wrong alike."
         )
     return found
+
+
+def _has_the_papers_windows(contents: ReportContents) -> bool:
+    """Tell whether voltages of a potential are held against the limits that S0 made for DFT."""
+    if not contents.campaign.provenance.startswith("mlff:"):
+        return False
+    windows = (contents.campaign.definition.get("screening") or {}).get("voltage_windows")
+    names = {name for verdict in contents.verdicts for name in verdict.voltages}
+    used = PAPER_WINDOWS if windows is None else windows
+    return any(name in names and tuple(used[name]) == PAPER_WINDOWS.get(name) for name in used)
 
 
 def _engine(provenance: str) -> str:
@@ -140,6 +158,8 @@ def _surrogates(contents: ReportContents) -> list[str]:
             "errors that two levels share cancel."
         )
     found = [sentence]
+    if metrics.n_held_out < FEW_HELD_OUT:
+        found.append("With so few held-out labels these errors are themselves uncertain.")
     if metrics.retrained.r2 is not None and metrics.retrained.r2 < 0.9:
         found.append("An R² below 0.9 is too low to rank compositions by: label more structures before using the list.")
     return found

@@ -47,6 +47,29 @@ def test_a_poor_surrogate_is_called_poor(contents: ReportContents) -> None:
     assert not any("too low to rank" in line for line in caveats(contents))
 
 
+def test_few_held_out_labels_are_called_few(contents: ReportContents) -> None:
+    assert any("so few held-out" in line for line in caveats(contents))
+    many = [model.model_copy(update={"n_held_out": 200}) for model in contents.models]
+    assert not any("so few held-out" in line for line in caveats(replace(contents, models=many)))
+
+
+@pytest.mark.parametrize(
+    ("provenance", "windows", "said"),
+    [
+        ("mlff:chgnet-0.3.0", None, True),
+        ("mlff:chgnet-0.3.0", {"V43": [2.0, None]}, True),
+        ("mlff:chgnet-0.3.0", {"V43": [1.0, None]}, False),
+        ("vasp", None, False),
+    ],
+)
+def test_dft_limits_on_a_potential_are_pointed_out(
+    contents: ReportContents, provenance: str, windows: dict | None, said: bool
+) -> None:
+    definition = contents.campaign.definition | {"screening": {"voltage_windows": windows}}
+    campaign = contents.campaign.model_copy(update={"provenance": provenance, "definition": definition})
+    assert any("made for DFT" in line for line in caveats(replace(contents, campaign=campaign))) == said
+
+
 @pytest.mark.parametrize("provenance", ["pair:lj", "rehearsal"])
 def test_a_test_engine_is_called_one(contents: ReportContents, provenance: str) -> None:
     campaign = contents.campaign.model_copy(update={"provenance": provenance})
