@@ -401,11 +401,11 @@ def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCost
     from dataclasses import replace
     from math import log
 
+    from cathodeflow.calculators.engines import provenance
     from cathodeflow.campaign.plan import UnitCosts
 
-    name, model = engine["name"], engine["model"]
     labels = project.database["labels"].find(
-        {"outcome": Outcome.DONE.value, "origin.provenance": f"{name}:{model}"},
+        {"outcome": Outcome.DONE.value, "origin.provenance": provenance(engine)},
         {"campaign": 1, "relaxation.wall_s": 1, "relaxation.steps": 1, "relaxation.n_atoms": 1},
     )
     thresholds = {
