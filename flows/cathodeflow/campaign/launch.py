@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.definition import changed_keys
 from cathodeflow.campaign.definition_file import substituents
+from cathodeflow.campaign.policy import labels_of_round
 from cathodeflow.errors import CampaignError, DefinitionError
 from cathodeflow.records.campaign import CampaignRecord
 from cathodeflow.records.document import software_versions
+
+FEWEST_HELD_OUT = 2
 
 if TYPE_CHECKING:
     from cathodeflow.campaign.definition_file import DefinitionFile
@@ -48,6 +51,7 @@ def prepare(loaded: DefinitionFile, host: Host) -> CampaignRecord:
     if definition.labels.total > space.distinct:
         message = f"{definition.labels.total} labels asked for, but the space has only {space.distinct} candidates"
         raise loaded.refusal(("labels", "total"), message)
+    _require_held_out(loaded, len(substituents(definition)) * len(host.levels))
     return CampaignRecord(
         id=definition.name,
         definition=definition.model_dump(mode="json"),
@@ -56,6 +60,18 @@ def prepare(loaded: DefinitionFile, host: Host) -> CampaignRecord:
         provenance=engine,
         software=software_versions(),
     )
+
+
+def _require_held_out(loaded: DefinitionFile, n_unaries: int) -> None:
+    """Refuse a first round whose labels are all unary: those train (S0 section 2.2), so that none measures the error."""
+    labels = loaded.definition.labels
+    first = labels_of_round(labels.total, labels.rounds, 0)
+    if first < n_unaries + FEWEST_HELD_OUT:
+        message = (
+            f"the first of {labels.rounds} rounds labels {first}, but the {n_unaries} unary ones all go into training: "
+            f"give at least {labels.rounds * (n_unaries + FEWEST_HELD_OUT)} labels, fewer elements or fewer rounds"
+        )
+        raise loaded.refusal(("labels", "total"), message)
 
 
 def launch(project: Project, loaded: DefinitionFile, host: Host) -> CampaignRecord:
