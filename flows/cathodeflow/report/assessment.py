@@ -167,6 +167,8 @@ def _surrogates(contents: ReportContents) -> list[str]:
 
 def _validation(contents: ReportContents) -> list[str]:
     error = voltage_error(contents)
+    if not contents.verdicts:
+        return []
     if error is None:
         return ["No predicted voltage has been checked against the engine yet: the ranking is the surrogate's alone."]
     sentence = (

@@ -32,7 +32,7 @@ def summary_sentences(contents: ReportContents) -> list[str]:
     """Say what was searched, how much, and what came out, in paragraphs of plain text."""
     state = STATE_SENTENCES[contents.campaign.state]
     if contents.campaign.message and contents.campaign.state != CampaignState.DONE:
-        state += f" {contents.campaign.message.rstrip('.')}."
+        state += f" The reason given: {contents.campaign.message.rstrip('.')}."
     return [sentence for sentence in (state, _searched(contents), _labelled(contents), _came_out(contents)) if sentence]
 
 
@@ -41,7 +41,7 @@ def _searched(contents: ReportContents) -> str:
     if not counts:
         return "The search space has not been enumerated yet."
     levels = profile_levels(contents)
-    elements = element_order(contents.verdicts)
+    elements = searched_elements(contents)
     compositions = max(count.compositions for count in counts)
     within = f" of {counted(len(elements), 'element')} ({', '.join(elements)})" if elements else ""
     return (
@@ -50,6 +50,12 @@ def _searched(contents: ReportContents) -> str:
         f"{integer(sum(count.distinct for count in counts))} arrangements that the symmetry of the cell tells apart, "
         f"standing for {integer(sum(count.arrangements for count in counts))}."
     )
+
+
+def searched_elements(contents: ReportContents) -> list[str]:
+    """Return the elements that were searched, as the definition names them or as the verdicts show them."""
+    listed = contents.campaign.definition.get("elements")
+    return list(listed) if isinstance(listed, list) else element_order(contents.verdicts)
 
 
 def _labelled(contents: ReportContents) -> str:
