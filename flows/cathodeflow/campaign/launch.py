@@ -63,7 +63,7 @@ def prepare(loaded: DefinitionFile, host: Host) -> CampaignRecord:
 
 
 def _require_held_out(loaded: DefinitionFile, n_unaries: int) -> None:
-    """Refuse a first round whose labels are all unary: those train (S0 section 2.2), so that none measures the error."""
+    """Refuse a first round of unary labels only: those all train (S0 section 2.2), so that none measures the error."""
     labels = loaded.definition.labels
     first = labels_of_round(labels.total, labels.rounds, 0)
     if first < n_unaries + FEWEST_HELD_OUT:

@@ -30,9 +30,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_a_campaign_goes_from_enumeration_to_validation(undisturbed: Project) -> None:
     campaign = transitions.read_campaign(undisturbed, "trial")
     assert (campaign.state, campaign.stage) == (CampaignState.DONE, Stage.DONE)
-    space = count_space(load_packaged_host("nvpf"), ["V", "Mo"], ratios={(4, 4), (2, 6)})
-    assert undisturbed.count("candidates") == space.distinct == 136
-    assert undisturbed.count("labels", {"purpose": "training"}) == 14
+    space = count_space(load_packaged_host("nvpf"), ["V", "Mo"], ratios={(4, 4)})
+    assert undisturbed.count("candidates") == space.distinct
+    assert undisturbed.count("labels", {"purpose": "training"}) == 12
     assert undisturbed.count("models") == 2 * 2 * 2
     assert undisturbed.count("predictions") == 2 * undisturbed.count("candidates")
     assert [time.stage.value for time in campaign.stage_times] == [
@@ -111,7 +111,7 @@ def test_a_spent_budget_ends_labelling_and_the_campaign_still_finishes(tmp_path:
     campaign = run_to_end(project)
     assert campaign.state == CampaignState.DONE
     assert len(campaign.selections) == 1
-    assert project.count("labels", {"purpose": "training"}) == 7
+    assert project.count("labels", {"purpose": "training"}) == 6
 
 
 def test_a_paused_campaign_does_nothing_until_it_is_resumed(tmp_path: Path) -> None:
