@@ -2,9 +2,9 @@
 
 chgnet's own calculator differentiates the energy twice, once for forces and once for stress, and each time keeps what a
 second derivative would need, which only training wants; it also computes magnetic moments at every step. Here one
-backward pass gives forces and stress, the layers are evaluated as in `chgnet_energy`, and numbers too small for float32's
-normal range (the tails of CHGNet's smooth cutoffs), on which processors are many times slower, count as zero. Same network,
-same weights, same numbers to float32 rounding (tested).
+backward pass gives forces and stress, the layers are evaluated as in `chgnet_energy`, and numbers below float32's
+normal range (the tails of CHGNet's smooth cutoffs), on which processors are many times slower, count as zero. Same
+network, same weights, same numbers to float32 rounding (tested).
 """
 
 from __future__ import annotations

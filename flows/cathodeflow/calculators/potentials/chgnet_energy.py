@@ -1,23 +1,22 @@
 """The energy of CHGNet, evaluated with fewer operations than its own layers need.
 
-CHGNet's message functions apply a dense layer to concatenated features: of an edge and its two atoms, or of an angle, its
-two bonds and its central atom. A dense layer on a concatenation is the sum of one dense layer per part, so each part is
-multiplied once per atom or bond here, and the products are gathered, instead of gathering the features and multiplying once
-per edge or angle (three to thirty times as many). The two halves of each gated layer are multiplied together. The numbers
-are those of the original layers to float32 rounding (tested).
+CHGNet's message functions apply a dense layer to concatenated features: of an edge and its two atoms, or of an angle,
+its two bonds and its central atom. A dense layer on a concatenation is the sum of one dense layer per part, so each
+part is multiplied once per atom or bond here, and the products are gathered, instead of gathering the features and
+multiplying once per edge or angle. The two halves of each gated layer are multiplied together. The numbers are those of
+the original layers to float32 rounding (tested).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from chgnet.model.functions import GatedMLP
     from chgnet.model.model import BatchedGraph, CHGNet
 
 WIDTH = 64  # features of an atom, a bond and an angle in every published CHGNet
@@ -40,24 +39,24 @@ class SplitGate:
         With layer normalisation and one or no hidden layer.
     """
 
-    def __init__(self, gated: GatedMLP) -> None:
+    def __init__(self, gated: Any) -> None:
         cores, gates = (
             [layer for layer in mlp.layers if isinstance(layer, nn.Linear)] for mlp in (gated.mlp_core, gated.mlp_gate)
         )
         first = torch.cat([cores[0].weight, gates[0].weight]).detach()
-        self.parts = [part.T.contiguous() for part in first.split(WIDTH, dim=1)]
+        self.parts = [first[:, at : at + WIDTH].T.contiguous() for at in range(0, first.shape[1], WIDTH)]
         self.bias = torch.cat([cores[0].bias, gates[0].bias]).detach()
         self.second = [_Dense(m[1].weight.detach().T.contiguous(), m[1].bias.detach()) for m in (cores, gates) if m[1:]]
-        self.norms = (gated.bn1, gated.bn2)
+        self.norms: tuple[nn.Module, nn.Module] = (gated.bn1, gated.bn2)
 
     def __call__(self, first: Tensor) -> Tensor:
         """Finish the layer from the sum of its parts, (n, 128) to (n, 64)."""
-        core, gate = first.split(WIDTH, dim=1)
+        core, gate = first[:, :WIDTH], first[:, WIDTH:]
         if self.second:
             hidden = functional.silu(first)
             core, gate = (
                 torch.addmm(dense.bias, half, dense.weight)
-                for dense, half in zip(self.second, hidden.split(WIDTH, dim=1), strict=True)
+                for dense, half in zip(self.second, (hidden[:, :WIDTH], hidden[:, WIDTH:]), strict=True)
             )
         return functional.silu(self.norms[0](core)) * torch.sigmoid(self.norms[1](gate))
 
@@ -72,10 +71,10 @@ class CHGNetEnergy:
     """
 
     def __init__(self, model: CHGNet) -> None:
-        self.model = model
-        self.atom_gates = [SplitGate(layer.twoBody_atom) for layer in model.atom_conv_layers]
-        self.bond_gates = [SplitGate(layer.twoBody_bond) for layer in model.bond_conv_layers]
-        self.angle_gates = [SplitGate(layer.twoBody_bond) for layer in model.angle_layers]
+        self.model: Any = model  # torch modules have no types of their own
+        self.atom_gates = [SplitGate(layer.twoBody_atom) for layer in self.model.atom_conv_layers]
+        self.bond_gates = [SplitGate(layer.twoBody_bond) for layer in self.model.bond_conv_layers]
+        self.angle_gates = [SplitGate(layer.twoBody_bond) for layer in self.model.angle_layers]
 
     def __call__(self, graph: BatchedGraph) -> Tensor:
         """Return the interaction energy of the crystal, eV, differentiable by positions and strain."""
@@ -93,13 +92,13 @@ class CHGNetEnergy:
             if has_angles:
                 bonds = self._update_bonds(number, atoms, bonds, angles, bond_weights, near)
                 if number < len(self.angle_gates):
-                    angles = angles + self.angle_gates[number](
-                        near.messages(self.angle_gates[number], atoms, bonds, angles)
-                    )
+                    update = self.angle_gates[number]
+                    angles = angles + update(near.messages(update, atoms, bonds, angles))
         atoms = self._update_atoms(-1, self.atom_gates[-1], atoms, bonds, atom_weights, graph)
         if model.readout_norm is not None:
             atoms = model.readout_norm(atoms)
-        return model.mlp(atoms).sum()
+        energy: Tensor = model.mlp(atoms).sum()
+        return energy
 
     def _update_atoms(
         self, number: int, gate: SplitGate, atoms: Tensor, bonds: Tensor, weights: Tensor, graph: BatchedGraph
@@ -112,7 +111,8 @@ class CHGNetEnergy:
             + (atoms @ neighbour).index_select(0, graph.batched_atom_graph[:, 1])
         )
         gathered = torch.zeros_like(atoms).index_add(0, owner, gate(first) * weights)
-        return self.model.atom_conv_layers[number].mlp_out(gathered) + atoms
+        updated: Tensor = self.model.atom_conv_layers[number].mlp_out(gathered) + atoms
+        return updated
 
     def _update_bonds(
         self, number: int, atoms: Tensor, bonds: Tensor, angles: Tensor, weights: Tensor, near: _NearBonds
@@ -120,7 +120,8 @@ class CHGNetEnergy:
         gate = self.bond_gates[number]
         update = gate(near.messages(gate, atoms, bonds, angles)) * weights
         gathered = torch.zeros_like(bonds).index_add(0, near.owner, update)
-        return self.model.bond_conv_layers[number].mlp_out(gathered) + bonds
+        updated: Tensor = self.model.bond_conv_layers[number].mlp_out(gathered) + bonds
+        return updated
 
 
 class _NearBonds:

@@ -5,7 +5,7 @@ the covalent radii (Cordero et al., Dalton Trans. 2008, 2832) and χ the Pauling
 
 - one atom electronegative (χ > 2.56), the other not: ``D = 0.3 |Δχ|``, 0.5 eV at most, ``r0`` the sum of the radii, of
   which the part above 1.35 Å counts for a fifth, so that large metals still fit a small site;
-- neither: ``D`` = 0.02 eV, ``r0`` the sum of the radii;
+- neither: ``D`` = 0.02 eV, ten times that where no atom is electronegative, ``r0`` the sum of the radii;
 - both: only the first, repelling term, ``D`` = 0.2 eV, ``r0`` 1.7 times the sum.
 
 The curve and its slope go to zero at 5 Å. A compound is held near 18 Å^3 per electronegative and 5 Å^3 per other atom
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CUTOFF = 5.0  # Å
 STEEPNESS = 1.5  # 1/Å
 STIFFNESS = 1.0  # eV/Å^3
+METALLIC = 10.0  # how much deeper the curve is in a metal than between the metals of a compound
 ANION_VOLUME, CATION_VOLUME = 18.0, 5.0  # Å^3
 ELECTRONEGATIVE = 2.56  # above every metal (Au 2.54), below sulphur (2.58)
 
@@ -78,6 +79,8 @@ class PairCalculator(Calculator):
         vectors = positions[second] + images[apart] @ cell - positions[first]
         numbers = atoms.numbers
         bond, depth, binds = (table[numbers[first], numbers[second]] for table in _tables())
+        if not (_electronegativities()[numbers] > ELECTRONEGATIVE).any():
+            depth = depth * METALLIC
         energies, slopes = _curve(r, bond, depth, binds)
         pulls = (slopes / r)[:, None] * vectors  # each pair is listed from both ends
         forces = np.stack([np.bincount(first, pulls[:, axis], len(positions)) for axis in range(3)], axis=1)
