@@ -152,7 +152,7 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
     def _may_have_work(self, campaign: str | None) -> bool:
         """Look without the write lock, so that idle workers disturb nobody."""
         condition = {"state": "READY"} if campaign is None else {"state": "READY", "spec._campaign": campaign}
-        return self.project.count(FIREWORKS, condition) > 0
+        return self.project.any_matches(FIREWORKS, condition)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` needs to open the project again."""

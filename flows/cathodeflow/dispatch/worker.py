@@ -225,9 +225,11 @@ def work(options: WorkerOptions) -> int:
     """
     limit_threads(options.threads)
     import jobflow
+    from fireworks.core import rocket
 
     from cathodeflow.storage.connection import open_project
 
+    rocket.PRINT_FW_JSON = False  # FW.json only repeats what the store holds, crystals included
     project = open_project(options.project)
     # Workflows are added without a store: each job leaves its output where its worker says.
     jobflow.SETTINGS.JOB_STORE = project.job_store()

@@ -54,6 +54,7 @@ def _ascending(collection: str, *paths: str) -> IndexSpec:
 
 # `_id` is the natural key of every document, so that writing twice is harmless and the key costs no further index.
 INDEXES: tuple[IndexSpec, ...] = (
+    _ascending(CAMPAIGNS, "state"),
     _ascending(CANDIDATES, "campaign", "level"),
     _ascending(CANDIDATES, "campaign", "composition"),
     _ascending(LABELS, "campaign", "purpose", "outcome"),

@@ -160,6 +160,14 @@ class Project:
                 return counted
         return int(self.database[collection].count_documents(condition or {}))
 
+    def any_matches(self, collection: str, condition: Mapping[str, Any]) -> bool:
+        """Whether any document matches; from an index alone where one can say."""
+        if self.file is not None:
+            found = self._documents(collection).any_matches(condition)
+            if found is not None:
+                return found
+        return self.database[collection].find_one(condition, {"_id": 1}) is not None
+
     def count_by(self, collection: str, path: str, condition: Mapping[str, Any] | None = None) -> dict[Any, int]:
         """Count documents by the value of a field, missing as None.
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import jobflow
 import pytest
+from tests.unit.dispatch.noop_jobs import fail, kill_oneself, noop, sleep
 
 from cathodeflow.dispatch.jobs import count_states, firework_details, list_fireworks
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.worker import Worker, WorkerOptions
 from cathodeflow.storage.connection import Project, create_project, open_project
-from tests.unit.dispatch.noop_jobs import fail, kill_oneself, noop, sleep
 
 # Forked workers have FireWorks imported already; what they open, they open themselves.
 FORK = multiprocessing.get_context("fork")

@@ -9,13 +9,13 @@ import pytest
 from fireworks.core.firework import FWAction
 from fireworks.core.fworker import FWorker
 from jobflow import Flow
+from tests.unit.dispatch.noop_jobs import noop, total
 
 from cathodeflow.dispatch import launchpad as launchpad_module
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.dispatch.launchpad import ProjectLaunchPad, add_workflow_once, project_launchpad, rerun
 from cathodeflow.dispatch.worker import HELD_STATES
 from cathodeflow.storage.connection import Project, create_project
-from tests.unit.dispatch.noop_jobs import noop, total
 
 MARKS = {"campaign": "c", "kind": "label", "key": "k"}
 
@@ -136,7 +136,7 @@ def test_every_operation_named_atomic_exists_and_joins_one_transaction(project: 
         assert getattr(ProjectLaunchPad, name).__wrapped__ is not None
     add_workflow_once(project, noop(1), **MARKS)
     launchpad = project_launchpad(project)
-    with pytest.raises(ZeroDivisionError), launchpad.transaction():
+    with pytest.raises(ZeroDivisionError), launchpad.transaction():  # noqa: PT012  the raise is what is tested
         launchpad.defuse_fw(1)
         raise ZeroDivisionError
     assert count_states(project) == {"READY": 1}

@@ -354,6 +354,17 @@ class Documents:
             what = "COUNT(DISTINCT seq)" if plan.repeats else "COUNT(*)"
             return int(self.file.execute(f"SELECT {what} FROM ({plan.sql})", plan.values).fetchone()[0])  # noqa: S608
 
+    def any_matches(self, condition: Mapping[str, Any]) -> bool | None:
+        """Whether any document matches, from an index alone; None when no index can say."""
+        with self.file.reading():
+            plan = self.plan(condition)
+            if plan is None:
+                return False
+            if not plan.exact:
+                return None
+            statement = f"SELECT EXISTS (SELECT 1 FROM ({plan.sql.removesuffix(' ORDER BY m.seq')}))"  # noqa: S608
+            return bool(self.file.execute(statement, plan.values).fetchone()[0])
+
     def count_by(self, path: str, condition: Mapping[str, Any]) -> dict[Any, int] | None:
         """Count documents by the value at `path`, from an index alone; None when no index can say."""
         with self.file.reading():

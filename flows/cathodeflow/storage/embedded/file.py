@@ -41,6 +41,7 @@ class _Session(threading.local):
     depth = 0
     reading = 0
     catalogue: Catalogue | None = None
+    catalogue_holds = False  # for the rest of a write transaction: nobody else can change it
 
 
 class StoreFile:
@@ -236,6 +237,7 @@ class StoreFile:
             return
         self._begin(connection)
         session.depth = 1
+        session.catalogue_holds = False
         try:
             yield connection
         except keep:
@@ -320,9 +322,12 @@ class StoreFile:
         from cathodeflow.storage.embedded.catalogue import Catalogue
 
         session = self._session
+        if session.depth and session.catalogue_holds and session.catalogue is not None:
+            return session.catalogue
         version = self.execute("PRAGMA user_version").fetchone()[0]
         if session.catalogue is None or session.catalogue.version != version:
             session.catalogue = Catalogue.load(self, version)
+        session.catalogue_holds = session.depth > 0
         return session.catalogue
 
     def change_catalogue(self) -> None:
