@@ -58,6 +58,10 @@ class CampaignError(CathodeflowError):
     exit_code = 4
 
 
+class StaleCampaignError(CampaignError):
+    """Somebody else moved the campaign on meanwhile; reading it again and deciding anew is the remedy."""
+
+
 class LeaseError(CampaignError):
     """Another driver holds the campaign."""
 

@@ -10,7 +10,7 @@ from cathodeflow.campaign import transitions
 from cathodeflow.campaign.policy import Decision, Failure, JobView, StageSnapshot, decide, next_stage
 from cathodeflow.campaign.stages.selection import all_candidates, choose_candidates, choose_shortlist
 from cathodeflow.campaign.stages.work import Recipes, StageContext, StageWork, job_uuid
-from cathodeflow.errors import CampaignError
+from cathodeflow.errors import CampaignError, StaleCampaignError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
 from cathodeflow.records.candidate import CandidateRecord, candidate_id
 from cathodeflow.records.outcomes import CampaignState, Outcome, Reason, Stage
@@ -89,17 +89,25 @@ def advance(
     if campaign.state != CampaignState.RUNNING or campaign.stage == Stage.DONE:
         return campaign
     context = StageContext(project, campaign, recipes or default_recipes())
-    beat = keep_lease or (lambda: None)
+    try:
+        return _tick(context, keep_lease or (lambda: None))
+    except StaleCampaignError:
+        # A person paused it, say, while this tick was deciding. The next tick sees that.
+        return transitions.read_campaign(project, name)
+
+
+def _tick(context: StageContext, beat: Callable[[], None]) -> CampaignRecord:
+    project, campaign = context.project, context.campaign
     if campaign.stage == Stage.ENUMERATE:
         return _enumerate(context, beat)
     work = stage_work(context)
     decision = decide(_look(context, work))
     if decision.stop is not None:
-        return transitions.stop(project, name, f"{decision.stop}: {_reasons(context)}")
+        return transitions.stop(project, campaign.id, f"{decision.stop}: {_reasons(context)}")
     _act(context, work, decision, beat)
     if decision.finished:
         return _leave_stage(context, decision)
-    return transitions.read_campaign(project, name)
+    return transitions.read_campaign(project, campaign.id)
 
 
 def _enumerate(context: StageContext, beat: Callable[[], None]) -> CampaignRecord:

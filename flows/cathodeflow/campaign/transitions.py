@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.errors import CampaignError, LeaseError
+from cathodeflow.errors import CampaignError, LeaseError, StaleCampaignError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord, Lease, StageTime
 from cathodeflow.records.document import Document, now
 from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Stage
@@ -119,14 +119,14 @@ def _compare_and_set(project: Project, campaign: CampaignRecord, changes: dict[s
 
     Raises
     ------
-    CampaignError
-        Somebody did; reading it again and deciding anew is the remedy, which the next tick does.
+    StaleCampaignError
+        Somebody did.
     """
     matched = project.database["campaigns"].update_one(
         {"_id": campaign.id, "version": campaign.version}, {"$set": changes, "$inc": {"version": 1}}
     )
     if matched.matched_count != 1:
-        raise CampaignError(f"campaign {campaign.id} was moved on by somebody else; the next tick reads it anew")
+        raise StaleCampaignError(f"campaign {campaign.id} was changed by somebody else meanwhile: try again")
     return read_campaign(project, campaign.id)
 
 
@@ -213,7 +213,8 @@ def resume(project: Project, name: str) -> CampaignRecord:
 
 def stop(project: Project, name: str, reason: str) -> CampaignRecord:
     """End a campaign that cannot go on, with the reason."""
-    return change_state(project, name, frozenset({CampaignState.RUNNING}), CampaignState.STOPPED, reason)
+    allowed = frozenset({CampaignState.RUNNING, CampaignState.PAUSED})
+    return change_state(project, name, allowed, CampaignState.STOPPED, reason)
 
 
 def withdraw_labels(project: Project, name: str, keys: Sequence[str]) -> int:

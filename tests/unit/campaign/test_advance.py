@@ -124,6 +124,19 @@ def test_a_paused_campaign_does_nothing_until_it_is_resumed(tmp_path: Path) -> N
     assert advance(project, "trial", LAWFUL).stage == Stage.REFERENCE
 
 
+def test_a_pause_in_the_middle_of_a_tick_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = launch(tmp_path, definition())
+    enter_stage = transitions.enter_stage
+
+    def paused_just_before(*arguments: Any, **options: Any) -> Any:
+        transitions.pause(project, "trial")
+        return enter_stage(*arguments, **options)
+
+    monkeypatch.setattr(transitions, "enter_stage", paused_just_before)
+    campaign = advance(project, "trial", LAWFUL)
+    assert (campaign.state, campaign.stage) == (CampaignState.PAUSED, Stage.ENUMERATE)
+
+
 def test_a_second_driver_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
     project = launch(tmp_path, definition())
     transitions.take_lease(project, "trial", "one", 60)
