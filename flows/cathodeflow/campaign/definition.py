@@ -84,8 +84,14 @@ class SurrogateDefinition(Section):
     held_out_fraction: float = Field(0.2, gt=0, lt=1)
     learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(128, ge=1)
-    max_epochs: int = Field(1000, ge=1)
-    patience: int = Field(100, ge=1, description="Epochs without a better validation loss before training stops.")
+    trained_blocks: int = Field(
+        1,
+        ge=0,
+        le=3,
+        description="MEGNet blocks that learn, from the read-out; 3 is the whole network, for many labels.",
+    )
+    max_epochs: int = Field(40, ge=1)
+    patience: int = Field(12, ge=1, description="Epochs without a better validation loss before training stops.")
 
 
 class PredictionDefinition(Section):

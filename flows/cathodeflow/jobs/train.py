@@ -106,7 +106,7 @@ def training_settings(surrogate: dict[str, Any], split_seed: int = 0) -> Trainin
     """Read what a definition's section ``surrogate`` says of training; what it leaves out keeps its default."""
     from cathodeflow.science.surrogates.training import TrainingSettings
 
-    names = ("held_out_fraction", "learning_rate", "batch_size", "max_epochs", "patience")
+    names = ("held_out_fraction", "learning_rate", "batch_size", "trained_blocks", "max_epochs", "patience")
     return TrainingSettings(split_seed=split_seed, **{name: surrogate[name] for name in names if name in surrogate})
 
 
