@@ -139,8 +139,11 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
             held = [d["_id"] for d in self.db[CAMPAIGNS].find({"state": {"$in": list(held_states)}}, {"_id": 1})]
             if campaign in held:
                 return None
-            if campaign is None and held:
-                fworker = FWorker(fworker.name, fworker.category, {"spec._campaign": {"$nin": held}}, fworker.env)
+            if campaign is None:
+                # By name, so that the index gives the order within each campaign and only heads are compared.
+                ready = self.project.count_by(FIREWORKS, "spec._campaign", {"state": "READY"})
+                free = {"spec._campaign": {"$in": [name for name in ready if name not in held]}}
+                fworker = FWorker(fworker.name, fworker.category, free, fworker.env)
             firework, launch_id = self.checkout_fw(fworker, str(self.project.folder))
             if firework is None:
                 return None

@@ -164,6 +164,25 @@ class Cursor(EngineCursor):  # type: ignore[misc,unused-ignore]
             self._first_key = key
         return self._first
 
+    def rewind(self) -> None:
+        """Start again from the first document."""
+        super().rewind()
+        self._stream: Iterator[dict[str, Any]] | None = None
+
+    def __next__(self) -> dict[str, Any]:
+        if self._limit or self._skip:
+            document: dict[str, Any] = super().__next__()
+            return document
+        if self._stream is None:
+            self._stream = self._factory()
+        document = next(self._stream)
+        self._emitted += 1
+        if self.collection.codec_options.tz_aware:
+            document = helpers.make_datetime_timezone_aware_in_document(document)
+        return document
+
+    next = __next__
+
     def clone(self) -> Cursor:
         """Return an unused copy."""
         return Cursor(self.collection, self._spec, self._sort, self._projection, self._skip, self._limit or 0)
