@@ -72,7 +72,7 @@ def parity(models: Sequence[ModelRecord], *, retrained: bool) -> go.Figure:
     figure = new_figure(height=400)
     values: list[float] = []
     for held_out, name, colour, shape in (
-        (False, "trained on", FAINT, "circle"),
+        (False, "not held out", FAINT, "circle"),
         (True, "held out", VERMILION, "diamond"),
     ):
         chosen = [point for point in points if point.held_out == held_out]
@@ -83,7 +83,7 @@ def parity(models: Sequence[ModelRecord], *, retrained: bool) -> go.Figure:
             x=true,
             y=predicted,
             mode="markers",
-            name=name if retrained or held_out else "the other labels",
+            name=name,
             marker={"color": BLUE if held_out and retrained else colour, "size": 6 if held_out else 5, "symbol": shape},
             text=[plain(point.key) for point in chosen],
             hovertemplate="%{text}<br>computed %{x:.4f}<br>predicted %{y:.4f} eV/atom<extra></extra>",
