@@ -101,7 +101,7 @@ def one_line(report: StatusReport) -> str:
         f"{done}/{wanted} of this stage",
         f"labels: {labels_in_words(report.labels)}",
     ]
-    if report.eta_s is not None:
+    if report.eta_s:
         parts.append(f"about {duration(report.eta_s)} left")
     return ", ".join(parts)
 

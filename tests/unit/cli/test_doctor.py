@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cathodeflow.calculators.pretrained.megnet_2019 import weights_path
+from cathodeflow.cli import diagnosis
+from cathodeflow.cli.diagnosis import Health, check_models, check_project, check_python, check_workers
+from cathodeflow.storage.connection import create_project
+
+Cflow = Callable[..., Any]
+
+
+def by_name(checks: Any) -> dict[str, diagnosis.Check]:
+    return {check.name: check for check in checks}
+
+
+def test_this_environment_is_whole():
+    found = by_name(check_python())
+    assert {check.health for check in found.values()} == {Health.OK}
+    assert "chgnet" in found["packages"].found
+
+
+def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch):
+    lines = ["numpy<1.0", "no-such-package>=1", "pytest>=8; extra == 'dev'"]
+    monkeypatch.setattr(diagnosis.metadata, "requires", lambda _: lines)
+    packages = by_name(check_python())["packages"]
+    assert packages.health == Health.BROKEN
+    assert "is outside <1.0" in packages.found
+    assert "no-such-package is not installed" in packages.found
+    assert "pytest" not in packages.found
+
+
+def test_a_healthy_project_and_its_store(tmp_path: Path):
+    create_project(tmp_path)
+    found = by_name(check_project(tmp_path))
+    assert {check.health for check in found.values()} == {Health.OK}
+    assert "passes its integrity check" in found["store"].found
+
+
+def test_a_project_that_is_not_there_yet_is_no_fault(tmp_path: Path):
+    found = by_name(check_project(tmp_path / "new" / "folder"))
+    assert found["folder"].health == Health.OK
+    assert found["store"].health == Health.OFF
+
+
+def test_a_damaged_store_is_broken(tmp_path: Path):
+    create_project(tmp_path).insert_missing("events", [{"_id": n, "text": "x" * 500} for n in range(2000)])
+    path = tmp_path / "cathodeflow.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[8192 : 8192 * 8] = b"\x5a" * (8192 * 7)
+    path.write_bytes(content)
+    store = by_name(check_project(tmp_path))["store"]
+    assert store.health == Health.BROKEN
+    assert store.remedy
+
+
+def test_little_room_on_the_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(diagnosis, "LOW_DISK_BYTES", 1 << 62)
+    assert by_name(check_project(tmp_path))["disk"].health == Health.WARNING
+
+
+def test_missing_weights_say_what_installs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CATHODEFLOW_CACHE_DIR", str(tmp_path))
+    assert not weights_path(tmp_path).exists()
+    megnet = next(check_models())
+    assert (megnet.health, megnet.remedy) == (Health.BROKEN, "cflow model install megnet-2019")
+
+
+def test_a_job_module_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(diagnosis, "_job_modules", lambda: ["cathodeflow.jobs", "cathodeflow.jobs.astrology"])
+    found = by_name(check_workers())
+    assert set(found) == {"cathodeflow.jobs.astrology"}
+    assert found["cathodeflow.jobs.astrology"].health == Health.BROKEN
+    assert "FIZZLED" in found["cathodeflow.jobs.astrology"].cost
+
+
+def test_every_job_module_is_looked_at():
+    assert {"cathodeflow.jobs", "cathodeflow.jobs.label"} <= set(diagnosis._job_modules())
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_the_exit_code_says_whether_something_needed_is_broken(
+    cflow: Cflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, broken: bool
+):
+    health = Health.BROKEN if broken else Health.OFF
+    check = diagnosis.Check("engines", "LOBSTER", health, "absent", "no bonding analysis", "get it")
+    monkeypatch.setattr(diagnosis, "all_checks", lambda *_, **__: [("one", lambda: iter([check]))])
+    words, data = cflow("doctor", "-p", tmp_path), cflow("doctor", "-p", tmp_path, "--json")
+    assert words.exit_code == data.exit_code == int(broken)
+    assert "no bonding analysis → get it" in words.stdout
+    assert json.loads(data.stdout)["healthy"] is not broken

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.campaign_world import definition, launch
+
+from cathodeflow.campaign.status import read_status
+from cathodeflow.cli.run import FIRST_INTERRUPT, INTERRUPTED_EXIT_CODE, SECOND_INTERRUPT, _lines, _notices
+from cathodeflow.errors import CampaignError
+from cathodeflow.storage.connection import open_project
+
+Cflow = Callable[..., Any]
+
+
+def test_running_a_campaign_that_is_done_says_so(cflow: Cflow, finished: Path, tmp_path: Path):
+    result = cflow("run", "-p", shutil.copytree(finished, tmp_path / "copy"), "--workers", 0)
+    assert result.exit_code == 0
+    assert "trial is done: cflow report" in result.stdout
+
+
+def test_running_a_campaign_that_stopped_says_why_and_what_to_do(cflow: Cflow, failed: Path, tmp_path: Path):
+    with pytest.raises(CampaignError, match=r"stopped in stage label: .*tolerates 0%.*calculation_error|resubmit"):
+        cflow("run", "-p", shutil.copytree(failed, tmp_path / "copy"), "--workers", 0)
+
+
+def test_each_interrupt_says_what_it_does():
+    said: list[str] = []
+    heard = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with _notices(say):
+            for _ in range(3):
+                heard.clear()
+                os.kill(os.getpid(), signal.SIGINT)
+                heard.wait(2.0 if len(said) < 2 else 0.1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said == [FIRST_INTERRUPT, SECOND_INTERRUPT]
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_plain_lines_come_when_the_stage_changes(finished: Path, capsys: pytest.CaptureFixture[str]):
+    report = read_status(open_project(finished), "trial")
+    with _lines() as show:
+        show(report)
+        show(report)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 1
+    assert "trial done: done, round 1/1" in printed[0]
+    assert "left" not in printed[0]
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_the_campaign_to_be_gone_on_with(tmp_path: Path):
+    launch(tmp_path, definition())
+    command = [sys.executable, "-m", "cathodeflow.cli.app", "run", "-p", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "trial running" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED_EXIT_CODE
+    assert errors.splitlines()[0] == FIRST_INTERRUPT
+    assert errors.splitlines()[-1].startswith("trial is left in stage ")
+    asked = [sys.executable, "-m", "cathodeflow.cli.app", "status", "-p", str(tmp_path), "--json"]
+    status = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+    assert status["state"] == "running"
+    assert status["lease_holder"] is None
