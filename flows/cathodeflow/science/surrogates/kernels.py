@@ -52,6 +52,19 @@ def _softplus2(x: Any) -> Any:
 softplus2 = numba.njit(_softplus2, inline="always", fastmath=True)
 
 
+def _activate(x: Any, out: Any) -> None:
+    """Out <- softplus2(x); both (m,)."""
+    for i in range(x.shape[0]):
+        out[i] = softplus2(x[i])
+
+
+def _activate_back(x: Any, gradient: Any, out: Any) -> None:
+    """Out <- gradient / (1 + exp(-x)); all (m,)."""
+    for i in range(x.shape[0]):
+        y = exp_negative(-abs(x[i]))
+        out[i] = gradient[i] * (F(1.0) if x[i] >= F(0.0) else y) / (F(1.0) + y)
+
+
 def _bias_activate(x: Any, bias: Any) -> None:
     """X <- softplus2(x + bias), in place; x (m, f), bias (f,)."""
     for row in range(x.shape[0]):
@@ -165,6 +178,8 @@ def _compiled(function: Any) -> Any:
         return numba.njit(function, nogil=True, fastmath=True)
 
 
+activate = _compiled(_activate)
+activate_back = _compiled(_activate_back)
 bias_activate = _compiled(_bias_activate)
 gather_activate = _compiled(_gather_activate)
 add_activate = _compiled(_add_activate)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cathodeflow.errors import ModelError
+from cathodeflow.science.surrogates.activation import softplus2
 from cathodeflow.science.surrogates.graphs import GraphTemplate, atomic_numbers, graph_template
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-LOG2 = math.log(2.0)
 WEIGHTS_FORMAT = 1
 DAMAGE = (RuntimeError, KeyError, TypeError, ValueError, AttributeError, EOFError, OSError, pickle.UnpicklingError)
 
@@ -127,11 +127,6 @@ def make_batch(templates: Sequence[GraphTemplate], numbers: Sequence[NDArray[np.
         edge_crystal=torch.from_numpy(np.repeat(index, edges)),
         n_crystals=len(templates),
     )
-
-
-def softplus2(x: Tensor) -> Tensor:
-    """Shifted softplus log((1 + exp(x)) / 2), the network's activation."""
-    return functional.softplus(x) - LOG2
 
 
 def mean_by(values: Tensor, index: Tensor, n: int) -> Tensor:

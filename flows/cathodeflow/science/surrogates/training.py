@@ -57,8 +57,8 @@ class TrainingSettings:
     batch_size: int = 128
     loss: str = "mse"
     split_seed: int = 0
-    max_epochs: int = 60
-    patience: int = 15
+    max_epochs: int = 40
+    patience: int = 12
     validation_fraction: float = 0.125
     trained_blocks: int = 1
     micro_batch: int = 4
