@@ -63,14 +63,17 @@ def _labelled(contents: ReportContents) -> str:
     if not labels:
         return "No structure has been labelled yet."
     done = sum(label.outcome == Outcome.DONE for label in labels)
-    text = f"Learned from: {counted(len(labels), 'structure')} relaxed with {contents.campaign.provenance}"
+    text = f"Labelled: {counted(len(labels), 'structure')} relaxed with {contents.campaign.provenance}"
     text += f", {integer(done)} of them usable" if done < len(labels) else ""
     if done == 0:
         return f"{text}: every label was quarantined, so nothing could be trained; the reasons are below."
     metrics = ensemble_metrics(contents.last_models(Target.FORMATION_ENERGY))
     if metrics is None:
         return f"{text}. No surrogate has been trained yet."
-    return f"{text}; the surrogate retrained on them then predicted the whole space."
+    last = max(model.round for model in contents.models)
+    known = sum(label.outcome == Outcome.DONE and label.round <= last for label in labels)
+    which = "them" if known == done else f"the first {integer(known)}"
+    return f"{text}; the surrogate retrained on {which} predicts the whole space."
 
 
 def _came_out(contents: ReportContents) -> str:
@@ -111,7 +114,7 @@ def tiles(contents: ReportContents) -> list[Tile]:
         found.append(Tile(integer(max(c.compositions for c in contents.candidate_counts)), "compositions searched"))
     if contents.labels:
         done = sum(label.outcome == Outcome.DONE for label in contents.training_labels)
-        found.append(Tile(integer(done), "structures learned from"))
+        found.append(Tile(integer(done), "structures labelled to learn from"))
     metrics = ensemble_metrics(contents.last_models(Target.FORMATION_ENERGY))
     if metrics is not None:
         before = number(metrics.pretrained.r2, 3)
