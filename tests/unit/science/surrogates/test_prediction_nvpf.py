@@ -1,13 +1,13 @@
 """The real thing: 200 random candidates of NVPF, all four levels, against the plain loop (issue: 1e-5 eV/atom)."""
 
 import numpy as np
+from tests.published_weights import megnet_2019
 
 from cathodeflow.science.hosts.candidates import decorate
 from cathodeflow.science.hosts.compositions import D_BLOCK_30, atomic_number
 from cathodeflow.science.hosts.host import load_packaged_host
 from cathodeflow.science.surrogates.graphs import atomic_numbers, graph_template, spread_masks
 from cathodeflow.science.surrogates.prediction import predict_level
-from tests.published_weights import megnet_2019
 
 
 def test_two_hundred_random_candidates_get_the_values_of_the_plain_loop():
