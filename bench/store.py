@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 RUN_AT_MOST = 400
-PEER_RUN_AT_MOST = 30
+PEER_SCANS = 20_000  # the peer looks at every queued job at every step: fewer jobs tell its rate
 
 
 def workflows(count: int) -> list[Any]:
@@ -92,7 +92,9 @@ def memory_rate(queued: int, folder: Path) -> tuple[float, float]:
     where.mkdir()
     os.chdir(where)
     worker = FWorker(query={"spec._campaign": "c"})
-    return rate(lambda: launch_rocket(launchpad, worker, strm_lvl="CRITICAL"), min(queued, PEER_RUN_AT_MOST))
+    return rate(
+        lambda: launch_rocket(launchpad, worker, strm_lvl="CRITICAL"), min(queued, max(8, PEER_SCANS // queued))
+    )
 
 
 def candidates(count: int) -> list[dict[str, Any]]:
