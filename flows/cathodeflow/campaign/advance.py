@@ -277,7 +277,9 @@ def _closing_words(context: StageContext, shortlist: list[str]) -> str:
     quarantined = context.project.database["labels"].count_documents(
         {"campaign": context.campaign.id, "outcome": Outcome.QUARANTINED.value}
     )
-    words = (
-        f"{max(len(shortlist) - 1, 0)} compositions validated" if shortlist else "no composition passed the screening"
-    )
+    words = "no substituted composition passed the screening"
+    if shortlist:
+        words = f"{len(shortlist) - 1} compositions validated"
+    elif context.definition.validation.per_list == 0:
+        words = "no validation asked for"
     return f"{words}; {quarantined} labels quarantined ({_reasons(context)})" if quarantined else words

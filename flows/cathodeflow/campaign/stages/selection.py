@@ -73,20 +73,29 @@ def _choose_uncertain(
 def choose_shortlist(context: StageContext, round_number: int) -> list[str]:
     """Return the compositions to validate: the pristine host, then the best of the noble and of the other list.
 
+    The pristine host takes no place in the lists: it is computed beside them, whatever its rank.
+
     Returns
     -------
     list of str
-        Composition keys; empty when no composition passed or none is to be validated.
+        Composition keys; empty when no substituted composition passed or none is to be validated.
     """
     per_list = context.definition.validation.per_list
-    best = context.project.database["verdicts"].find(
-        {"campaign": context.campaign.id, "round": round_number, "passed": True, "rank": {"$lte": per_list}},
+    pristine = pristine_composition(context)
+    passed = context.project.database["verdicts"].find(
+        {
+            "campaign": context.campaign.id,
+            "round": round_number,
+            "passed": True,
+            "rank": {"$lte": per_list + 1},
+            "composition": {"$ne": pristine},
+        },
         {"composition": 1, "noble": 1, "rank": 1},
     )
-    ranked = sorted(best, key=lambda verdict: (verdict["noble"], verdict["rank"]))
-    pristine = pristine_composition(context)
-    chosen = [verdict["composition"] for verdict in ranked if verdict["composition"] != pristine]
-    return [pristine, *chosen] if chosen else []
+    ranked = sorted(passed, key=lambda verdict: verdict["rank"])
+    best = [verdict["composition"] for verdict in ranked if not verdict["noble"]][:per_list]
+    best += [verdict["composition"] for verdict in ranked if verdict["noble"]][:per_list]
+    return [pristine, *best] if best else []
 
 
 def pristine_composition(context: StageContext) -> str:
