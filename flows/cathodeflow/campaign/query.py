@@ -202,8 +202,6 @@ def answer(project: Project, question: Question) -> Iterator[dict[str, Any]]:
     DefinitionError
         The query engine refuses the filter; gives its words.
     """
-    from pymongo.errors import PyMongoError
-
     projection = dict.fromkeys(question.fields, 1) or None
     if projection is not None and "_id" not in projection:
         projection["_id"] = 0
@@ -214,13 +212,27 @@ def answer(project: Project, question: Question) -> Iterator[dict[str, Any]]:
         if question.limit:
             cursor = cursor.limit(question.limit)
         yield from cursor
-    except (PyMongoError, NotImplementedError, TypeError, ValueError) as error:
-        raise DefinitionError(f"the filter cannot be used: {str(error).splitlines()[0]}") from error
+    except _refusals() as error:
+        raise _refused(error) from error
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what the query engine raises on a filter it cannot use."""
+    from pymongo.errors import PyMongoError
+
+    return PyMongoError, NotImplementedError, TypeError, ValueError
+
+
+def _refused(error: Exception) -> DefinitionError:
+    return DefinitionError(f"the filter cannot be used: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
 
 def count(project: Project, question: Question) -> int:
-    """Count the documents that answer a query, whatever its limit."""
-    return int(project.database[question.collection].count_documents(question.filter))
+    """Count the documents that answer a query, whatever its limit; raises as `answer`."""
+    try:
+        return project.count(question.collection, question.filter)
+    except _refusals() as error:
+        raise _refused(error) from error
 
 
 def value_at(document: Any, path: str) -> Any:

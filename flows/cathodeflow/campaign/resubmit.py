@@ -105,12 +105,15 @@ class Resubmission:
         Those that are, and those that match but cannot.
     goes_back_to : str or None
         The stage a campaign that had stopped or ended returns to.
+    warning : str
+        Why the campaign would stop again all the same; empty when it would not.
     """
 
     campaign: str
     jobs: tuple[FailedJob, ...]
     refused: tuple[FailedJob, ...]
     goes_back_to: str | None
+    warning: str = ""
 
     def by_reason(self) -> dict[str, int]:
         """Count the jobs by reason."""
@@ -168,7 +171,27 @@ def plan_resubmission(project: Project, name: str, selection: Selection) -> Resu
     ended = campaign.state in {CampaignState.STOPPED, CampaignState.DONE}
     stage = Stage.VALIDATE if campaign.stage == Stage.DONE else campaign.stage
     return Resubmission(
-        name, chosen, tuple(job for job in matching if job.why_not), stage.value if chosen and ended else None
+        name,
+        chosen,
+        tuple(job for job in matching if job.why_not),
+        stage.value if chosen and ended else None,
+        _warning(campaign, labels, chosen) if chosen else "",
+    )
+
+
+def _warning(campaign: CampaignRecord, labels: list[FailedJob], chosen: tuple[FailedJob, ...]) -> str:
+    """Return what is to be said when more labels stay quarantined than the definition tolerates."""
+    if campaign.stage != Stage.LABEL:
+        return ""
+    wanted = set(campaign.selections.get(str(campaign.round), ()))
+    again = {job.key for job in chosen}
+    left = sum(job.key in wanted and job.key not in again for job in labels)
+    tolerated = campaign.definition["failures"]["tolerated_fraction"]
+    if left <= tolerated * len(wanted):
+        return ""
+    return (
+        f"{left} of {len(wanted)} labels stay quarantined, and the definition tolerates {tolerated:.0%}: "
+        "the campaign stops again unless they are resubmitted too"
     )
 
 

@@ -24,7 +24,7 @@ from cathodeflow.cli import (
     run,
     status,
 )
-from cathodeflow.errors import CathodeflowError
+from cathodeflow.errors import CathodeflowError, DefinitionError
 
 DEBUG_VARIABLE = "CATHODEFLOW_DEBUG"
 UNEXPECTED_EXIT_CODE = 70  # sysexits' EX_SOFTWARE: a fault of this program, not of the request
@@ -101,9 +101,21 @@ def main() -> None:
     except Exception as error:  # the last resort: nothing may end in a bare traceback
         if os.environ.get(DEBUG_VARIABLE):
             raise
+        setting = _wrong_setting(error)
+        if setting is not None:
+            _fail(setting, DefinitionError.exit_code)
         where = _write_traceback(error)
         kind = f"{type(error).__name__}: {error}".splitlines()[0]
         _fail(f"this should not have happened ({kind}); the traceback is in {where}", UNEXPECTED_EXIT_CODE)
+
+
+def _wrong_setting(error: Exception) -> str | None:
+    """Return a sentence when the error is about a setting of the environment, without importing pydantic."""
+    if type(error).__name__ != "ValidationError" or getattr(error, "title", None) != "Settings":
+        return None
+    first = error.errors()[0]  # type: ignore[attr-defined]
+    name = "CATHODEFLOW_" + "_".join(str(part) for part in first["loc"]).upper()
+    return f"the environment variable {name} is {first['input']!r}: {first['msg']}; correct or unset it"
 
 
 def _write_traceback(error: Exception) -> str:

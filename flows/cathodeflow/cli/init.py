@@ -53,7 +53,13 @@ def init(
     option = "" if folder == Path() else f" -p {folder}"
     say(f"Wrote {path} ({template} template). {NEXT_STEPS[template]}")
     say("Next:")
-    say("  cflow doctor                      what is installed, and what is missing")
-    say(f"  cflow plan {path}    what the campaign makes and costs")
-    say(f"  cflow launch {path}{option}")
-    say(f"  cflow run{option}")
+    steps = {
+        "cflow doctor": "what is installed, and what is missing",
+        "cflow model install megnet-2019": "once per machine: the network that is retrained",
+        f"cflow plan {path}": "what the campaign makes and costs",
+        f"cflow launch {path}{option}": "write it into the store",
+        f"cflow run{option}": "work on it, here and now",
+    }
+    width = max(map(len, steps))
+    for command, what in steps.items():
+        say(f"  {command:<{width}}  {what}")

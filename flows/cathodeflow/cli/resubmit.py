@@ -67,6 +67,8 @@ def resubmit(
         if made.goes_back_to:
             moved = "would go" if dry_run else "has gone"
             say(f"The campaign {moved} back to stage {made.goes_back_to}; `cflow run` works on it")
+        if made.warning:
+            note(f"warning: {made.warning}")
     else:
         say("Nothing to resubmit matches.")
     for job in made.refused:

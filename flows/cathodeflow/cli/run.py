@@ -81,8 +81,9 @@ def _notices(say: Callable[[str], None]) -> Iterator[None]:
                     if asked <= 2:
                         say(FIRST_INTERRUPT if asked == 1 else SECOND_INTERRUPT)
 
-    # What the driver puts back when it ends: an impatient interrupt must not break into the last words.
-    own_handlers = {number: signal.signal(number, _heed_not) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What the driver puts back when it ends: an impatient interrupt must not break into the last words, nor into the
+    # interpreter's end, which resets any handler but this one.
+    own_handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -96,10 +97,6 @@ def _notices(say: Callable[[str], None]) -> Iterator[None]:
         if not asked:
             for number, handler in own_handlers.items():
                 signal.signal(number, handler)
-
-
-def _heed_not(_signum: int, _frame: object) -> None:
-    """Do nothing: it has been said already."""
 
 
 @contextmanager

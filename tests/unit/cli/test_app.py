@@ -96,6 +96,22 @@ def test_the_project_folder_comes_from_the_environment(tmp_path: Path):
     assert str(tmp_path / "elsewhere") in result.stderr
 
 
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path):
+    result = cflow("status", cwd=tmp_path, CATHODEFLOW_TICK_S="soon")
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: the environment variable CATHODEFLOW_TICK_S is 'soon': ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_definition_that_is_refused_leaves_nothing_behind(tmp_path: Path):
+    definition = tmp_path / "campaign.yaml"
+    definition.write_text("name: x\nhost: {packaged: nvpf}\nelements: [V, Mo]\nlabels:\n  total: 100000\n")
+    result = cflow("launch", str(definition), "--project", str(tmp_path / "project"))
+    assert result.returncode == 2
+    assert "campaign.yaml, line 5: labels.total" in result.stderr
+    assert not (tmp_path / "project").exists()
+
+
 def test_the_reference_page_is_current():
     assert REFERENCE.read_text(encoding="utf-8") == render_reference(), (
         "write it anew: python -m cathodeflow.cli.reference > docs/reference/cli.md"

@@ -35,7 +35,7 @@ def test_the_paper_template_has_the_papers_size():
     assert len(substituents(definition)) == 30
     assert definition.engine.max_force == 0.01
     assert definition.validation.per_list == 10
-    assert definition.screening.windows_for(("V43", "V32", "V21")) == {"V21": (3.49, 3.90), "V43": (2.0, None)}
+    assert definition.screening.voltage_windows == {"V21": (3.49, 3.90), "V43": (2.0, None)}
 
 
 @pytest.mark.parametrize(("template", "file"), [(Template.DEMO, "demo.yaml"), (Template.PAPER, "campaign.yaml")])

@@ -42,9 +42,10 @@ def test_each_interrupt_says_what_it_does():
         said.append(line)
         heard.set()
 
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    before = signal.getsignal(signal.SIGINT)
     try:
         with _notices(say):
+            signal.signal(signal.SIGINT, lambda *_: None)  # as the driver does
             for _ in range(3):
                 heard.clear()
                 os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,57 @@
+"""What docs/howto shows has to work as it is written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cathodeflow.campaign.definition import CampaignDefinition
+from cathodeflow.campaign.query import COLLECTIONS
+
+Cflow = Callable[..., Any]
+HOWTO = Path(__file__).parents[3] / "docs" / "howto"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (HOWTO / page).read_text(encoding="utf-8")
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_queries_of_the_page_are_answered(cflow: Cflow, finished: Path):
+    lines = [line for block in blocks("query_the_store.md", "sh") for line in block.splitlines()]
+    queries = [shlex.split(line.split(" > ")[0])[1:] for line in lines if line.startswith("cflow query")]
+    assert len(queries) >= 5
+    for query in queries:
+        assert cflow(*query, "-p", finished).exit_code == 0, query
+
+
+def test_the_python_of_the_page_runs(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    shutil.copytree(finished, tmp_path / "my-project")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks("query_the_store.md", "python"):
+        exec(compile(block, "query_the_store.md", "exec"), names)
+    assert "nvpf-Na3-" in capsys.readouterr().out
+    assert len(names["structure"]) > 60
+
+
+def test_the_page_names_every_collection():
+    text = (HOWTO / "query_the_store.md").read_text(encoding="utf-8")
+    for name in COLLECTIONS:
+        assert f"| `{name}` |" in text
+
+
+def test_the_sections_of_the_pages_are_valid():
+    from ruamel.yaml import YAML
+
+    host = YAML(typ="safe").load(blocks("own_host.md", "yaml")[0])
+    engine = YAML(typ="safe").load(blocks("own_engine.md", "yaml")[0])
+    made = CampaignDefinition.model_validate({"name": "x", **host, **engine})
+    assert made.host.formula_units == 4
+    assert made.engine.model == "chgnet-r2scan"
