@@ -18,7 +18,8 @@ def load_pretrained(name: str, cache_dir: Path) -> MEGNet:
     Parameters
     ----------
     name : str
-        "megnet-2019" (or "megnet-2018"), installed before; the path of a weights file of ours.
+        "megnet-2019" (or "megnet-2018"), installed before; the path of a weights file of ours; or whatever
+        `matgl.load_model` takes for a MEGNet: a hub name (where the hub can be reached) or the folder of a saved model.
     cache_dir : Path
         The cache folder of the settings.
 
@@ -31,7 +32,7 @@ def load_pretrained(name: str, cache_dir: Path) -> MEGNet:
     MissingDependencyError
         If the published model is not installed.
     ModelError
-        If the file is damaged, or the name means nothing.
+        If the file is damaged, or the name means nothing to matgl either.
     """
     from cathodeflow.science.surrogates.megnet import parse_weights
 
@@ -40,4 +41,8 @@ def load_pretrained(name: str, cache_dir: Path) -> MEGNet:
         return parse_weights(path.read_bytes())
     if name in PUBLISHED:
         raise MissingDependencyError(f"{name} is not installed; run `cflow model install {name}`")
-    raise ModelError(f"no pretrained model is called {name}; known are {', '.join(PUBLISHED)}, or name a weights file")
+    if not path.is_dir() and (len(path.parts) > 1 or path.suffix):
+        raise ModelError(f"there is no weights file {name}; known names are {', '.join(PUBLISHED)}")
+    from cathodeflow.calculators.pretrained.matgl_models import load_matgl
+
+    return load_matgl(name)

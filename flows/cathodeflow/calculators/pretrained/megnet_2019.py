@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cathodeflow.errors import MissingDependencyError, ModelError
 
 if TYPE_CHECKING:
-    from cathodeflow.science.surrogates.megnet import Block, DenseStack, MEGNet
+    from cathodeflow.science.surrogates.megnet import Block, DenseStack, MEGNet, Set2Set
 
 Progress = Callable[[str], None]
 
@@ -288,7 +288,7 @@ def _fill(model: MEGNet, arrays: dict[str, Any]) -> None:
             for layer in range(len(stack.layers)):
                 prefix = f"meg_net_layer_{number + 1}"
                 put(stack.linear(layer), f"{prefix}/weight_{letter}_{layer}", f"{prefix}/bias_{letter}_{layer}")
-    for number, readout in ((1, model.atom_readout), (2, model.edge_readout)):
+    for number, readout in ((1, cast("Set2Set", model.atom_readout)), (2, cast("Set2Set", model.edge_readout))):
         prefix = f"set2_set_{number}"
         put(readout.project, f"{prefix}/x_to_m_weight", f"{prefix}/x_to_m_bias")
         put(readout.recurrent, f"{prefix}/recurrent_kernel", f"{prefix}/recurrent_bias")

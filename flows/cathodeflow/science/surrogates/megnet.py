@@ -56,6 +56,9 @@ class MEGNetConfig:
         MEGNet blocks.
     n_species : int
         Rows of the element embedding; the row is the atomic number.
+    style : str
+        "keras" as its authors published it, or "matgl": convolutions end with an activation, and the read-outs are
+        Set2Sets with a usual LSTM.
     """
 
     cutoff: float = 5.0
@@ -65,6 +68,7 @@ class MEGNetConfig:
     readout_steps: int = 2
     n_blocks: int = 3
     n_species: int = 95
+    style: str = "keras"
 
 
 @dataclass(frozen=True)
@@ -166,16 +170,16 @@ class DenseStack(nn.Module):
 class Block(nn.Module):
     """One MEGNet block: dense layers on bonds, atoms and state, a graph convolution, and the sum with its input."""
 
-    def __init__(self, *, has_dense: bool) -> None:
+    def __init__(self, *, has_dense: bool, activate_last: bool = False) -> None:
         super().__init__()
         self.has_dense = has_dense
         if has_dense:
             self.edge_dense = DenseStack([32, 64, 32], activate_last=True)
             self.atom_dense = DenseStack([32, 64, 32], activate_last=True)
             self.state_dense = DenseStack([32, 64, 32], activate_last=True)
-        self.edge_update = DenseStack([128, 64, 64, 32], activate_last=False)
-        self.atom_update = DenseStack([96, 64, 64, 32], activate_last=False)
-        self.state_update = DenseStack([96, 64, 64, 32], activate_last=False)
+        self.edge_update = DenseStack([128, 64, 64, 32], activate_last=activate_last)
+        self.atom_update = DenseStack([96, 64, 64, 32], activate_last=activate_last)
+        self.state_update = DenseStack([96, 64, 64, 32], activate_last=activate_last)
 
     def forward(self, atoms: Tensor, edges: Tensor, state: Tensor, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Update atoms (n_atoms, 32), edges (n_edges, 32) and state (n_crystals, 32)."""
@@ -195,6 +199,17 @@ class Block(nn.Module):
         atom_mean = mean_by(v, batch.atom_crystal, batch.n_crystals)
         u = self.state_update(torch.cat([edge_mean, atom_mean, u], dim=1))
         return v + atoms, e + edges, u + state
+
+
+def attend(keys: Tensor, query: Tensor, index: Tensor) -> Tensor:
+    """Mean of `keys` (m, h) per crystal, weighted by the softmax of their products with its `query` (n, h)."""
+    n = len(query)
+    score = (keys * query.index_select(0, index)).sum(dim=1)
+    peak = torch.full((n,), -math.inf, dtype=keys.dtype, device=keys.device)
+    peak = peak.scatter_reduce(0, index, score.detach(), "amax")
+    weight = torch.exp(score - peak.index_select(0, index))
+    norm = weight.new_zeros(n).index_add_(0, index, weight)
+    return keys.new_zeros(n, keys.shape[1]).index_add_(0, index, keys * weight[:, None]) / norm[:, None]
 
 
 class Set2Set(nn.Module):
@@ -219,13 +234,25 @@ class Set2Set(nn.Module):
         memory = x.new_zeros(n, 2 * self.n_hidden)
         for _ in range(self.steps):
             query = self.query(memory)
-            score = (keys * query.index_select(0, index)).sum(dim=1)
-            peak = torch.full((n,), -math.inf, dtype=x.dtype, device=x.device)
-            peak = peak.scatter_reduce(0, index, score.detach(), "amax")
-            weight = torch.exp(score - peak.index_select(0, index))
-            norm = weight.new_zeros(n).index_add_(0, index, weight)
-            read = keys.new_zeros(n, self.n_hidden).index_add_(0, index, keys * weight[:, None])
-            memory = torch.cat([query, read / norm[:, None]], dim=1)
+            memory = torch.cat([query, attend(keys, query, index)], dim=1)
+        return memory
+
+
+class LSTMSet2Set(nn.Module):
+    """Set2Set with a usual LSTM, as in matgl; reads (m, h) out to (n, 2 h)."""
+
+    def __init__(self, n_in: int, steps: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2 * n_in, n_in, 1)
+        self.n_in = n_in
+        self.steps = steps
+
+    def forward(self, x: Tensor, index: Tensor, n: int) -> Tensor:
+        """Read rows x (m, n_in) that belong to crystals `index` (m,) out to (n, 2 n_in)."""
+        memory, cells = x.new_zeros(n, 2 * self.n_in), None
+        for _ in range(self.steps):
+            query, cells = self.lstm(memory[None], cells)
+            memory = torch.cat([query[0], attend(x, query[0], index)], dim=1)
         return memory
 
 
@@ -251,10 +278,13 @@ class MEGNet(nn.Module):
         self.atom_encoder = DenseStack([16, 64, 32], activate_last=True)
         self.edge_encoder = DenseStack([config.n_basis, 64, 32], activate_last=True)
         self.state_encoder = DenseStack([2, 64, 32], activate_last=True)
-        self.blocks = nn.ModuleList(Block(has_dense=number > 0) for number in range(config.n_blocks))
-        self.atom_readout = Set2Set(32, 16, config.readout_steps)
-        self.edge_readout = Set2Set(32, 16, config.readout_steps)
-        self.head = DenseStack([96, 32, 16, 1], activate_last=False)
+        self.blocks = nn.ModuleList(
+            Block(has_dense=number > 0, activate_last=config.style == "matgl") for number in range(config.n_blocks)
+        )
+        steps, matgl = config.readout_steps, config.style == "matgl"
+        self.atom_readout = LSTMSet2Set(32, steps) if matgl else Set2Set(32, 16, steps)
+        self.edge_readout = LSTMSet2Set(32, steps) if matgl else Set2Set(32, 16, steps)
+        self.head = DenseStack([160 if matgl else 96, 32, 16, 1], activate_last=False)
         centres = np.linspace(0.0, config.basis_end, config.n_basis).astype(np.float32)
         self.register_buffer("centres", torch.from_numpy(centres), persistent=False)
         self.register_buffer("target_mean", torch.zeros(()))
@@ -309,6 +339,11 @@ class MEGNet(nn.Module):
         if low < 1 or high >= self.config.n_species:
             bad = low if low < 1 else high
             raise ModelError(f"the surrogate knows atomic numbers 1 to {self.config.n_species - 1}, not {bad}")
+        present = np.unique(numbers)
+        rows = self.embedding.weight.detach()[torch.from_numpy(present)]
+        strange = present[~torch.isfinite(rows).all(dim=1).cpu().numpy()]
+        if len(strange):
+            raise ModelError(f"the surrogate was made without the element of atomic number {int(strange[0])}")
 
     def predict_structure(self, structure: Structure) -> float:
         """Predict one crystal in the plainest way: build its graph, run the network.

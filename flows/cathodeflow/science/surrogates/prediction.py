@@ -134,7 +134,8 @@ def _predict(
         return out
     model.check_numbers(base)
     model.check_numbers(decorations)
-    if model.target_mean.is_cuda or model.config.n_blocks != 3:
+    tabulated = not model.target_mean.is_cuda and model.config.n_blocks == 3 and model.config.style == "keras"
+    if not tabulated:
         size = GPU_CHUNK if model.target_mean.is_cuda else CHUNK
         for start in range(0, len(out), size):
             numbers = decorate(base, sites, decorations[start : start + size])

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from cathodeflow.science.surrogates import kernels
 from cathodeflow.science.surrogates.graphs import GraphTemplate
-from cathodeflow.science.surrogates.megnet import Block, MEGNet, make_batch
+from cathodeflow.science.surrogates.megnet import Block, MEGNet, Set2Set, make_batch
 
 Array = NDArray[np.float32]
 TABLE_SLAB = 8192  # rows made at once: keeps the scratch of a big table small
@@ -177,7 +177,7 @@ class TabulatedNetwork:
         self.dense_w = [last.edge_dense.linear(n).weight.T.contiguous() for n in range(2)]
         self.dense_b = [last.edge_dense.linear(n).bias.detach().numpy() for n in range(2)]
         self.w3_edge = last.edge_update.linear(0).weight.split(32, dim=1)[2].T.contiguous()
-        project = model.edge_readout.project
+        project = cast("Set2Set", model.edge_readout).project
         self.project_w = project.weight.T.contiguous()
         self.merged_w = (self.w3[2] @ self.project_w).contiguous()
         end = torch.from_numpy(self.b3[2])
@@ -287,8 +287,9 @@ class TabulatedNetwork:
             kernels.read_out(keys.numpy(), self.merged_b, *readout[1], score, vector[crystal, 32:64].numpy())
         around = mean @ self.w3[2] + torch.from_numpy(self.b3[2])
         new_atoms, new_state = self._atoms_and_state(block, around, v, u)
-        atom_keys = functional.linear(new_atoms + atoms, model.atom_readout.project.weight)
-        bias = model.atom_readout.project.bias.detach().numpy()
+        project = cast("Set2Set", model.atom_readout).project
+        atom_keys = functional.linear(new_atoms + atoms, project.weight)
+        bias = project.bias.detach().numpy()
         for crystal in range(n_crystals):
             kernels.read_out(atom_keys[crystal].numpy(), bias, *readout[0], score, vector[crystal, :32].numpy())
         vector[:, 64:] = new_state + state
@@ -298,7 +299,7 @@ class TabulatedNetwork:
     def _readout_weights(model: MEGNet) -> list[tuple[Array, Array, int]]:
         return [
             (part.recurrent.weight.detach().numpy(), part.recurrent.bias.detach().numpy(), part.steps)
-            for part in (model.atom_readout, model.edge_readout)
+            for part in cast("tuple[Set2Set, Set2Set]", (model.atom_readout, model.edge_readout))
         ]
 
 

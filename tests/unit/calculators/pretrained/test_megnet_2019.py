@@ -98,5 +98,5 @@ def test_a_weights_file_can_be_named_and_an_unknown_name_is_refused(archive, tmp
     copy = tmp_path / "own.pt"
     copy.write_bytes(path.read_bytes())
     assert load_pretrained(str(copy), tmp_path).config.cutoff == 5.0
-    with pytest.raises(ModelError, match="known are megnet-2019, megnet-2018"):
-        load_pretrained("M3GNet-nonsense", tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="known names are megnet-2019, megnet-2018"):
+        load_pretrained(str(tmp_path / "absent.pt"), tmp_path)
