@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 VANISHED = "vanished"
-GIVE_UP_AFTER = 25
+GIVE_UP_AFTER = 10  # a job that takes its process down every time must end; killed workers rarely hit one job so often
 _SAME_START_S = 0.05
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from jobflow.core.job import job
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from cathodeflow.science.screening.criteria import CriteriaSettings
     from cathodeflow.science.screening.properties import CompositionProperties
     from cathodeflow.science.screening.ranking import Ranking
-    from cathodeflow.science.screening.verdict import Verdict
+    from cathodeflow.science.screening.verdict import RuleJudgement, Verdict
 
 
 @job
@@ -73,7 +74,7 @@ def criteria_settings(screening: dict[str, Any], names: Sequence[str]) -> Criter
 
 def composition_properties(host: Host, shards: list[dict[str, Any]]) -> tuple[CompositionProperties, ...]:
     """Choose the arrangement that stands for each composition at each level, and derive the voltages."""
-    from cathodeflow.science.energetics.voltage import VALENCE, level_contents
+    from cathodeflow.science.energetics.voltage import level_contents, valence
     from cathodeflow.science.screening.properties import PredictionColumns, represent
 
     ordered = sorted(shards, key=lambda shard: shard["number"])
@@ -85,7 +86,7 @@ def composition_properties(host: Host, shards: list[dict[str, Any]]) -> tuple[Co
         relaxation_energy=_column(ordered, "means", "relaxation_energy"),
         formation_energy_std=_column(ordered, "stds", "formation_energy"),
     )
-    return represent(host.name, level_contents(host), columns, VALENCE.get(host.working_ion, 1))
+    return represent(host.name, level_contents(host), columns, valence(host.working_ion))
 
 
 def _column(shards: list[dict[str, Any]], kind: str, target: str) -> list[float]:
@@ -107,13 +108,18 @@ def _fields(
             "voltages": dict(known.voltages),
             "relaxation_energies": dict(known.relaxation_energies),
             "formation_energies": dict(known.formation_energies),
-            "uncertainty": known.spread or 0.0,
+            "uncertainty": known.spread,
             "representatives": dict(known.representatives),
             "passed": verdict.passed,
             "rejected_by": verdict.first_failed,
-            "rules": [asdict(judgement) for judgement in verdict.rules],
+            "rules": [_rule(judgement) for judgement in verdict.rules],
             "score": score(known.voltages),
             "rank": places.get(known.composition),
         }
         for known, verdict in zip(properties, verdicts, strict=True)
     ]
+
+
+def _rule(judgement: RuleJudgement) -> dict[str, Any]:
+    """Return a judgement as the store keeps it: JSON has no nan, so a margin that is missing is null."""
+    return asdict(judgement) | {"margin": None if isnan(judgement.margin) else judgement.margin}
