@@ -16,9 +16,9 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """A part of the definition: unknown keys are refused."""
+    """A part of the definition: unknown keys are refused, and so are nan and inf."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LevelDefinition(Section):

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from cathodeflow.campaign.definition import D_BLOCK, CampaignDefinition, HostDefinition
-from cathodeflow.errors import DefinitionError, HostError
+from cathodeflow.campaign.policy import labels_of_round
+from cathodeflow.errors import CalculationError, DefinitionError, HostError
 
 if TYPE_CHECKING:
     from cathodeflow.science.hosts.host import Host
 
 Location = tuple[str | int, ...]
+
+HEAVIEST = 94
+"""Atomic number of plutonium: CHGNet's table of elements ends there, MEGNet's with it."""
+
+FEWEST_HELD_OUT = 2
+"""Labels of the first round that have to be left for measuring the error."""
 
 
 class DefinitionFile:
@@ -68,12 +75,14 @@ def read_definition(path: Path) -> DefinitionFile:
 
 
 def load_host(loaded: DefinitionFile) -> Host:
-    """Build and check the host of a definition, and what depends on its sites and levels.
+    """Build and check the host of a definition, and with it all that can be known to fail before anything runs.
 
     Raises
     ------
     DefinitionError
-        A missing crystal file, a ratio that does not fill the sites, a voltage the levels do not have.
+        A missing crystal file, a ratio that does not fill the sites, a voltage the levels do not have, an engine, model
+        or parameter that does not exist, an element without reference, more labels than candidates
+        or too few of them.
     HostError
         The crystals cannot carry the campaign; the message says why.
     """
@@ -86,6 +95,9 @@ def load_host(loaded: DefinitionFile) -> Host:
         raise HostError(str(loaded.refusal(("host",), str(error)))) from error
     _check_ratios(loaded, host)
     _check_voltages(loaded, host)
+    _check_engine(loaded)
+    _check_references(loaded, host)
+    _check_labels(loaded, host)
     return host
 
 
@@ -128,6 +140,9 @@ def _check_elements(loaded: DefinitionFile) -> None:
     for number, symbol in enumerate(elements if isinstance(elements, list) else []):
         if symbol not in atomic_numbers or symbol == "X":
             raise loaded.refusal(("elements", number), f"{symbol!r} is not a chemical element")
+        if atomic_numbers[symbol] > HEAVIEST:
+            message = f"{symbol} is heavier than plutonium, the last element that potentials and networks here know"
+            raise loaded.refusal(("elements", number), message)
 
 
 def _check_ratios(loaded: DefinitionFile, host: Host) -> None:
@@ -146,6 +161,55 @@ def _check_voltages(loaded: DefinitionFile, host: Host) -> None:
         if name not in known:
             message = f"the levels of this host have no voltage {name}, only {', '.join(known)}"
             raise loaded.refusal(("screening", "voltage_windows", name), message)
+
+
+def _check_engine(loaded: DefinitionFile) -> None:
+    from cathodeflow.calculators.engines import provenance
+
+    try:
+        provenance(loaded.definition.engine.model_dump())
+    except DefinitionError as error:
+        raise loaded.refusal(("engine",), str(error)) from error
+
+
+def _check_references(loaded: DefinitionFile, host: Host) -> None:
+    """Refuse what has no elemental phase: no formation energy could stand on it."""
+    from cathodeflow.calculators.potentials.elements import elemental_phases, reference_elements
+
+    listed = loaded.definition.elements
+    for element in reference_elements(host, substituents(loaded.definition)):
+        try:
+            elemental_phases(element)
+        except (CalculationError, ValueError) as error:
+            of_space = isinstance(listed, list) and element in listed
+            location: Location = ("elements", listed.index(element)) if of_space else ("host",)
+            raise loaded.refusal(location, f"no elemental phase of {element} is known to refer energies to") from error
+
+
+def _check_labels(loaded: DefinitionFile, host: Host) -> None:
+    from cathodeflow.science.hosts.candidates import count_space
+
+    definition = loaded.definition
+    try:
+        space = count_space(host, substituents(definition), ratios=definition.ratio_counts())
+    except DefinitionError as error:
+        raise loaded.refusal(("elements",), str(error)) from error
+    if definition.labels.total > space.distinct:
+        message = f"{definition.labels.total} labels asked for, but the space has only {space.distinct} candidates"
+        raise loaded.refusal(("labels", "total"), message)
+    _require_held_out(loaded, len(substituents(definition)) * len(host.levels))
+
+
+def _require_held_out(loaded: DefinitionFile, n_unaries: int) -> None:
+    """Refuse a first round of unary labels only: those all train (S0 section 2.2), so that none measures the error."""
+    labels = loaded.definition.labels
+    first = labels_of_round(labels.total, labels.rounds, 0)
+    if first < n_unaries + FEWEST_HELD_OUT:
+        message = (
+            f"the first of {labels.rounds} rounds labels {first}, but the {n_unaries} unary ones all go into training: "
+            f"give at least {labels.rounds * (n_unaries + FEWEST_HELD_OUT)} labels, fewer elements or fewer rounds"
+        )
+        raise loaded.refusal(("labels", "total"), message)
 
 
 def _parse(path: Path) -> Any:

@@ -6,13 +6,9 @@ from typing import TYPE_CHECKING
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.definition import changed_keys
-from cathodeflow.campaign.definition_file import substituents
-from cathodeflow.campaign.policy import labels_of_round
-from cathodeflow.errors import CampaignError, DefinitionError
+from cathodeflow.errors import CampaignError
 from cathodeflow.records.campaign import CampaignRecord
 from cathodeflow.records.document import software_versions
-
-FEWEST_HELD_OUT = 2
 
 if TYPE_CHECKING:
     from cathodeflow.campaign.definition_file import DefinitionFile
@@ -21,57 +17,32 @@ if TYPE_CHECKING:
 
 
 def prepare(loaded: DefinitionFile, host: Host) -> CampaignRecord:
-    """Check all that can be checked without a store, and return the campaign's first document.
+    """Return the campaign's first document; nothing is written.
 
     Parameters
     ----------
     loaded : DefinitionFile
         The definition.
     host : Host
-        Its host, checked.
+        Its host, as `load_host` built and checked it.
 
     Raises
     ------
     DefinitionError
-        An engine, model or element that cannot be used, or fewer candidates than labels.
+        An engine or model that does not exist.
     """
     from cathodeflow.calculators.engines import provenance
     from cathodeflow.records.host import HostSpec
-    from cathodeflow.science.hosts.candidates import count_space
 
     definition = loaded.definition
-    try:
-        engine = provenance(definition.engine.model_dump())
-    except DefinitionError as error:
-        raise loaded.refusal(("engine",), str(error)) from error
-    try:
-        space = count_space(host, substituents(definition), ratios=definition.ratio_counts())
-    except DefinitionError as error:
-        raise loaded.refusal(("elements",), str(error)) from error
-    if definition.labels.total > space.distinct:
-        message = f"{definition.labels.total} labels asked for, but the space has only {space.distinct} candidates"
-        raise loaded.refusal(("labels", "total"), message)
-    _require_held_out(loaded, len(substituents(definition)) * len(host.levels))
     return CampaignRecord(
         id=definition.name,
         definition=definition.model_dump(mode="json"),
         definition_sha256=definition.sha256(),
         host=HostSpec.of(host, definition.host.packaged),
-        provenance=engine,
+        provenance=provenance(definition.engine.model_dump()),
         software=software_versions(),
     )
-
-
-def _require_held_out(loaded: DefinitionFile, n_unaries: int) -> None:
-    """Refuse a first round of unary labels only: those all train (S0 section 2.2), so that none measures the error."""
-    labels = loaded.definition.labels
-    first = labels_of_round(labels.total, labels.rounds, 0)
-    if first < n_unaries + FEWEST_HELD_OUT:
-        message = (
-            f"the first of {labels.rounds} rounds labels {first}, but the {n_unaries} unary ones all go into training: "
-            f"give at least {labels.rounds * (n_unaries + FEWEST_HELD_OUT)} labels, fewer elements or fewer rounds"
-        )
-        raise loaded.refusal(("labels", "total"), message)
 
 
 def launch(project: Project, loaded: DefinitionFile, host: Host) -> CampaignRecord:
