@@ -1,0 +1,79 @@
+"""One writer: outside `campaign/transitions.py` nothing changes the project's documents."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cathodeflow
+
+PACKAGE = Path(cathodeflow.__file__).parent
+
+WRITES = {
+    *("insert_one", "insert_many", "insert_missing", "insert_absent", "update_one", "update_many", "replace_one"),
+    *("delete_one", "delete_many", "bulk_write", "find_one_and_update", "find_one_and_replace"),
+    *("find_one_and_delete", "drop", "drop_collection"),
+}
+
+OWN_WRITER = "campaign/transitions.py"
+
+ALLOWED = {
+    # The store itself: what the writer calls, and what jobflow, FireWorks and GridFS call through it.
+    ("storage/connection.py", "bulk_write"): "Project.insert_missing on a MongoDB server",
+    ("storage/connection.py", "insert_absent"): "Project.insert_missing on the embedded store",
+    # FireWorks' own collections, whose states are not the campaign's.
+    ("dispatch/launchpad.py", "update_one"): "launches: where a job runs is known after it was claimed",
+    ("dispatch/reconcile.py", "find_one_and_replace"): "launches: of a process that is gone",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a method that writes."""
+
+    file: str
+    method: str
+    line: int
+    target: str
+
+
+def writing_calls(package: Path) -> Iterator[Call]:
+    for path in sorted(package.rglob("*.py")):
+        file = path.relative_to(package).as_posix()
+        if file.startswith("storage/embedded/"):
+            continue  # the collections themselves
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITES:
+                yield Call(file, node.func.attr, node.lineno, ast.unparse(node.func.value))
+
+
+def test_only_the_transitions_write_the_projects_documents():
+    elsewhere = [
+        call for call in writing_calls(PACKAGE) if call.file != OWN_WRITER and (call.file, call.method) not in ALLOWED
+    ]
+    assert elsewhere == []
+
+
+def test_every_exception_is_still_needed():
+    used = {(call.file, call.method) for call in writing_calls(PACKAGE)}
+    assert set(ALLOWED) <= used
+
+
+def test_dispatch_writes_only_fireworks_collections():
+    targets = {call.target for call in writing_calls(PACKAGE) if call.file.startswith("dispatch/")}
+    assert {target.rsplit(".", 1)[-1] for target in targets} <= {"launches", "fireworks", "workflows"}
+
+
+def test_the_transitions_do_write():
+    """Else the scan above would look for the wrong thing."""
+    methods = {call.method for call in writing_calls(PACKAGE) if call.file == OWN_WRITER}
+    assert {"insert_one", "update_one", "insert_missing"} <= methods
+
+
+def test_a_write_elsewhere_is_found(tmp_path: Path):
+    (tmp_path / "campaign").mkdir()
+    (tmp_path / "campaign" / "status.py").write_text("def f(project):\n    project.database['labels'].drop()\n")
+    (call,) = writing_calls(tmp_path)
+    assert (call.file, call.method, call.line) == ("campaign/status.py", "drop", 2)
