@@ -32,12 +32,12 @@ class LevelDefinition(Section):
 class HostDefinition(Section):
     """The host crystal: a packaged one, or one from the user's files."""
 
-    packaged: str | None = None
-    name: str | None = Field(None, pattern=r"^[a-z0-9_]+$")
-    working_ion: str | None = None
-    formula_units: int | None = Field(None, ge=1)
+    packaged: str | None = Field(None, description="A host that ships: nvpf or lifepo4. Then nothing else here.")
+    name: str | None = Field(None, pattern=r"^[a-z0-9_]+$", description="Of an own host; begins its candidates' keys.")
+    working_ion: str | None = Field(None, description="Element that leaves on charging.")
+    formula_units: int | None = Field(None, ge=1, description="In the cell, the same for every level.")
     substitute: str | None = Field(None, description="Element whose sites are substituted.")
-    levels: list[LevelDefinition] = []
+    levels: list[LevelDefinition] = Field([], description="Two or more, with the same substitution sites.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> HostDefinition:
@@ -53,21 +53,35 @@ class HostDefinition(Section):
 class EngineDefinition(Section):
     """What computes energies. `parameters` goes to the engine, which refuses what it does not know."""
 
-    name: Literal["mlff", "pair"] = "mlff"
-    model: str = "chgnet-0.3.0"
-    max_force: float = Field(0.05, gt=0, description="A relaxation stops below this force on every atom, eV/Å.")
-    max_steps: int = Field(500, ge=1)
-    parameters: dict[str, Any] = {}
+    name: Literal["mlff", "pair"] = Field(
+        "mlff", description="A machine-learned potential, or a pair potential that means nothing, for rehearsing."
+    )
+    model: str = Field("chgnet-0.3.0", description="Of mlff: chgnet-0.3.0, chgnet-0.2.0 or chgnet-r2scan.")
+    max_force: float = Field(
+        0.05,
+        gt=0,
+        description="A relaxation stops below this force on every atom.",
+        json_schema_extra={"unit": "eV/Å"},
+    )
+    max_steps: int = Field(500, ge=1, description="A relaxation that needs more is quarantined as not converged.")
+    parameters: dict[str, Any] = Field(
+        {}, description="Of the engine: optimizer and device for mlff, delay_s and fail_compositions for pair."
+    )
 
 
 class LabelsDefinition(Section):
     """How many structures are relaxed, and which."""
 
     total: int = Field(1171, ge=1, description="Over all rounds.")
-    acquisition: Literal["random", "uncertainty"] = "random"
+    acquisition: Literal["random", "uncertainty"] = Field(
+        "random",
+        description="All unaries, then random (S0); or, from the second round, where the ensemble disagrees, diverse.",
+    )
     rounds: int = Field(1, ge=1, description="Rounds of labelling and retraining; the first is always random.")
-    seed: int = 0
-    max_volume_change: float = Field(40.0, gt=0, description="Beyond it a relaxation has exploded, percent.")
+    seed: int = Field(0, description="Of the random choices.")
+    max_volume_change: float = Field(
+        40.0, gt=0, description="Beyond it a relaxation has exploded.", json_schema_extra={"unit": "%"}
+    )
 
     @model_validator(mode="after")
     def _enough_for_rounds(self) -> LabelsDefinition:
@@ -79,18 +93,22 @@ class LabelsDefinition(Section):
 class SurrogateDefinition(Section):
     """How the graph network is retrained (S0: 0.8/0.2, Adam, mean squared error, 1e-3, 128)."""
 
-    pretrained: str = "megnet-2019"
+    pretrained: str = Field(
+        "megnet-2019", description="The network to start from: a published one, a weights file, or a name matgl loads."
+    )
     seeds: int = Field(3, ge=1, description="Members of the ensemble, per target.")
-    held_out_fraction: float = Field(0.2, gt=0, lt=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    batch_size: int = Field(128, ge=1)
+    held_out_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Share of the labels that measures the error; unaries always train."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Of Adam.")
+    batch_size: int = Field(128, ge=1, description="Crystals per step.")
     trained_blocks: int = Field(
         1,
         ge=0,
         le=3,
         description="MEGNet blocks that learn, from the read-out; 3 is the whole network, for many labels.",
     )
-    max_epochs: int = Field(40, ge=1)
+    max_epochs: int = Field(40, ge=1, description="Passes over the training set at most.")
     patience: int = Field(12, ge=1, description="Epochs without a better validation loss before training stops.")
 
 
@@ -103,14 +121,20 @@ class PredictionDefinition(Section):
 class ScreeningDefinition(Section):
     """The rules a composition has to pass, in this order; defaults are the paper's (S0 section 3.4)."""
 
-    relaxation_energy_variation: float | None = Field(0.05, gt=0, description="eV/atom; null switches the rule off.")
+    relaxation_energy_variation: float | None = Field(
+        0.05,
+        gt=0,
+        description="Largest variation of E_relax over the levels; null switches the rule off.",
+        json_schema_extra={"unit": "eV/atom"},
+    )
     variation_measure: Literal["range", "max"] = Field(
         "range", description="Largest minus smallest E_relax over the levels, or the largest itself."
     )
-    step_shape: bool = True
+    step_shape: bool = Field(True, description="Whether each voltage has to exceed that of the fuller step before it.")
     voltage_windows: dict[str, Window] | None = Field(
         None,
-        description="Lowest and highest allowed value per voltage, V; null is open. Absent: the paper's.",
+        description="Lowest and highest allowed value per voltage; null is open. Absent: the paper's.",
+        json_schema_extra={"unit": "V"},
     )
 
     @field_validator("voltage_windows")
@@ -125,7 +149,9 @@ class ScreeningDefinition(Section):
 class ValidationDefinition(Section):
     """Which of the screened are computed at every level."""
 
-    per_list: int = Field(10, ge=0, description="Best of the noble and of the other list, each.")
+    per_list: int = Field(
+        10, ge=0, description="Best of the noble and of the other list, each, beside the pristine host."
+    )
 
 
 class FailureDefinition(Section):
@@ -138,17 +164,23 @@ class FailureDefinition(Section):
 class BudgetDefinition(Section):
     """What may be spent. Labelling stops when it is reached."""
 
-    core_hours: float | None = Field(None, gt=0)
+    core_hours: float | None = Field(
+        None, gt=0, description="Of relaxing labels; null is no limit.", json_schema_extra={"unit": "h"}
+    )
 
 
 class CampaignDefinition(Section):
     """A whole campaign, as in ``campaign.yaml``."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    description: str = ""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Its own in the project.")
+    description: str = Field("", description="For people; printed in the report.")
     host: HostDefinition
-    elements: list[str] | Literal["d-block"] = D_BLOCK  # type: ignore[assignment]
-    ratios: list[str] | Literal["all"] = Field("all", description="`first/second` site counts, e.g. 2/6.")
+    elements: list[str] | Literal["d-block"] = Field(
+        default="d-block", description="What takes the substitution sites; d-block is the thirty of S0."
+    )
+    ratios: list[str] | Literal["all"] = Field(
+        "all", description="Site counts `first/second` of the binaries, e.g. 2/6, the lighter element first."
+    )
     engine: EngineDefinition = EngineDefinition()
     labels: LabelsDefinition = LabelsDefinition()
     surrogate: SurrogateDefinition = SurrogateDefinition()
