@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from cathodeflow.campaign.definition_file import substituents
+from cathodeflow.campaign.unit_costs import REFERENCE_ATOMS, UnitCosts, relaxation_scale, training_scale
 from cathodeflow.records.outcomes import JobKind, Stage, Target
 
 if TYPE_CHECKING:
@@ -15,38 +16,6 @@ if TYPE_CHECKING:
     from cathodeflow.science.hosts.host import Host
 
 SECONDS_PER_HOUR = 3600.0
-
-
-@dataclass(frozen=True)
-class UnitCosts:
-    """What one of each costs on one core of this machine, in seconds; disk in bytes.
-
-    The defaults are stated, measured on two cores of a 2026 x86-64 virtual machine with CHGNet 0.3.0 and cells of 72
-    atoms; a project that has labels replaces what it has measured (`campaign.status.measured_unit_costs`).
-
-    Attributes
-    ----------
-    relaxation_step_s : float
-        One energy, force and stress call of the potential.
-    relaxation_steps : float
-        Calls of one relaxation to 0.05 eV/Å; scaled with the logarithm of the force threshold.
-    training_s_per_label_epoch : float
-        One label once through the network, forward and backward.
-    basis : str
-        ``stated``, or what it was measured on.
-    """
-
-    relaxation_step_s: float = 0.29
-    relaxation_steps: float = 60.0
-    training_s_per_label_epoch: float = 0.03
-    training_epochs: float = 200.0
-    prediction_s: float = 0.003
-    job_overhead_s: float = 0.05
-    candidate_bytes: int = 400
-    prediction_bytes: int = 400
-    label_bytes: int = 20_000
-    model_bytes: int = 2_000_000
-    basis: str = "stated"
 
 
 @dataclass(frozen=True)
@@ -166,19 +135,16 @@ def make_plan(definition: CampaignDefinition, host: Host, costs: UnitCosts | Non
 
 
 def _relaxation_seconds(definition: CampaignDefinition, host: Host, unit: UnitCosts) -> float:
-    """Seconds of one relaxation: calls grow with each factor the force threshold falls, cost with the atoms."""
-    from math import log
-
     atoms = sum(len(level.structure) for level in host.levels) / len(host.levels)
-    decades = log(5.0 / definition.engine.max_force) / log(5.0 / 0.05)
-    steps = min(unit.relaxation_steps * max(decades, 0.1), definition.engine.max_steps)
-    return steps * unit.relaxation_step_s * atoms / 72.0 + unit.job_overhead_s
+    steps = min(unit.relaxation_steps * relaxation_scale(definition.engine.max_force), definition.engine.max_steps)
+    return steps * unit.relaxation_step_s * atoms / REFERENCE_ATOMS + unit.job_overhead_s
 
 
 def _training_seconds(definition: CampaignDefinition, unit: UnitCosts) -> float:
     rounds = definition.labels.rounds
     labels_seen = sum(definition.labels.total * (number + 1) / rounds for number in range(rounds))
-    epochs = min(unit.training_epochs, definition.surrogate.max_epochs)
+    # Early stopping spares some of the epochs: this is an upper bound.
+    epochs = definition.surrogate.max_epochs * training_scale(definition.surrogate.trained_blocks)
     per_network = labels_seen * epochs * unit.training_s_per_label_epoch
     return per_network * definition.surrogate.seeds * len(Target)
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.campaign.pace import Pace, estimate_seconds_left, label_seconds, stage_durations
 from cathodeflow.dispatch.jobs import count_states, list_fireworks
 from cathodeflow.errors import CampaignError
-from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Purpose, Stage, Target
+from cathodeflow.records.outcomes import CampaignState, JobKind, Purpose, Stage, Target
 
 if TYPE_CHECKING:
-    from cathodeflow.campaign.plan import UnitCosts
     from cathodeflow.storage.connection import Project
 
 BEST_SHOWN = 5
-# What `plan.UnitCosts` counts relaxations in: cells of 72 atoms, from about 5 to 0.05 eV/Å.
-REFERENCE_ATOMS = 72
-START_FORCE = 5.0
-REFERENCE_FORCE = 0.05
-FEWEST_FOR_PACE = 3  # members of a stage that must be settled before its pace means anything
 
 
 @dataclass(frozen=True)
@@ -88,104 +82,6 @@ class StatusReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `status --json` prints them."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """What the time left is estimated from.
-
-    Attributes
-    ----------
-    stage : str
-        The present stage.
-    elapsed_s : float
-        In it.
-    done, wanted : int
-        Its members.
-    later_labels : int
-        Labels of later rounds and of the validation, not counting the present stage.
-    seconds_per_label : float or None
-        Wall seconds per label of the last finished labelling; None before.
-    stage_seconds : mapping of str to float
-        Duration of each other stage when it was last finished.
-    later_visits : mapping of str to int
-        How often each other stage is still to be entered.
-    """
-
-    stage: str
-    elapsed_s: float
-    done: int
-    wanted: int
-    later_labels: int
-    seconds_per_label: float | None
-    stage_seconds: Mapping[str, float]
-    later_visits: Mapping[str, int]
-
-
-LABELLING = frozenset({"label", "validate"})
-
-
-def estimate_seconds_left(pace: Pace) -> float | None:
-    """Estimate the time to the end of a campaign.
-
-    The present stage goes on at its pace so far; labels still to come take what labels take; other stages take what
-    they last took, and nothing where they were never finished (they are short beside the labels).
-
-    Parameters
-    ----------
-    pace : Pace
-        What is known.
-
-    Returns
-    -------
-    float or None
-        Seconds; None where neither the present stage nor the labels have a pace yet.
-    """
-    left = 0.0
-    per_label = pace.seconds_per_label
-    if pace.stage in LABELLING and pace.done >= FEWEST_FOR_PACE:
-        per_label = pace.elapsed_s / pace.done
-    remaining = max(pace.wanted - pace.done, 0)
-    if pace.stage in LABELLING:
-        if per_label is None:
-            return None
-        left += remaining * per_label
-    elif pace.stage in pace.stage_seconds:
-        left += max(pace.stage_seconds[pace.stage] - pace.elapsed_s, 0.0)
-    elif pace.done >= FEWEST_FOR_PACE:
-        left += remaining * pace.elapsed_s / pace.done
-    if pace.later_labels:
-        if per_label is None:
-            return None
-        left += pace.later_labels * per_label
-    return left + sum(pace.later_visits.get(stage, 0) * seconds for stage, seconds in pace.stage_seconds.items())
-
-
-def label_seconds(stage_times: Sequence[Mapping[str, Any]], labels_per_round: Mapping[int, int]) -> float | None:
-    """Return the wall seconds per label of the last finished labelling stage.
-
-    Parameters
-    ----------
-    stage_times : sequence of mapping
-        `stage`, `round` and `entered_at`, in order.
-    labels_per_round : mapping of int to int
-        Labels chosen in each round.
-    """
-    found = None
-    for entry, following in pairwise(stage_times):
-        chosen = labels_per_round.get(entry["round"], 0)
-        if entry["stage"] == "label" and chosen:
-            found = (following["entered_at"] - entry["entered_at"]).total_seconds() / chosen
-    return found
-
-
-def stage_durations(stage_times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return how long each finished stage other than the labelling ones last took, seconds."""
-    durations: dict[str, float] = {}
-    for entry, following in pairwise(stage_times):
-        if entry["stage"] not in LABELLING:
-            durations[entry["stage"]] = (following["entered_at"] - entry["entered_at"]).total_seconds()
-    return durations
 
 
 def read_status(project: Project, name: str) -> StatusReport:
@@ -380,60 +276,4 @@ def _eta(
             stage_seconds=stage_durations(times),
             later_visits=visits,
         )
-    )
-
-
-def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCosts | None:
-    """Return what labels and trainings have cost in a project with this engine.
-
-    Parameters
-    ----------
-    project : Project
-        The open project.
-    engine : mapping
-        The `engine` section of a definition.
-
-    Returns
-    -------
-    UnitCosts or None
-        None without a usable label of that engine. What was not measured keeps its stated cost.
-    """
-    from dataclasses import replace
-    from math import log
-
-    from cathodeflow.calculators.engines import provenance
-    from cathodeflow.campaign.plan import UnitCosts
-
-    labels = project.database["labels"].find(
-        {"outcome": Outcome.DONE.value, "origin.provenance": provenance(engine)},
-        {"campaign": 1, "relaxation.wall_s": 1, "relaxation.steps": 1, "relaxation.n_atoms": 1},
-    )
-    thresholds = {
-        entry["_id"]: entry["definition"]["engine"]["max_force"]
-        for entry in project.database["campaigns"].find({}, {"definition.engine.max_force": 1})
-    }
-    n, seconds, calls, comparable = 0, 0.0, 0.0, 0.0
-    for label in labels:
-        relaxation, threshold = label["relaxation"], thresholds[label["campaign"]]
-        n += 1
-        seconds += relaxation["wall_s"] * REFERENCE_ATOMS / relaxation["n_atoms"]
-        calls += max(relaxation["steps"], 1)
-        comparable += relaxation["steps"] * log(START_FORCE / REFERENCE_FORCE) / max(log(START_FORCE / threshold), 0.1)
-    if not n:
-        return None
-    costs = UnitCosts(
-        relaxation_step_s=seconds / calls, relaxation_steps=comparable / n, basis=f"measured on {n} labels here"
-    )
-    epochs = [
-        (entry["wall_s"], entry["n_train"] * entry["epochs"], entry["epochs"])
-        for entry in project.database["models"].find({}, {"wall_s": 1, "n_train": 1, "epochs": 1})
-        if entry["epochs"]
-    ]
-    if not epochs:
-        return costs
-    return replace(
-        costs,
-        training_s_per_label_epoch=sum(wall for wall, _, _ in epochs) / sum(seen for _, seen, _ in epochs),
-        training_epochs=sum(number for _, _, number in epochs) / len(epochs),
-        basis=f"{costs.basis} and {len(epochs)} trainings",
     )

@@ -39,7 +39,7 @@ def plan_of(file: Path, project: Path) -> Plan:
     host = load_host(loaded)
     costs = None
     if (project / get_settings().store_file).exists():
-        from cathodeflow.campaign.status import measured_unit_costs
+        from cathodeflow.campaign.unit_costs import measured_unit_costs
         from cathodeflow.cli.selection import open_existing
 
         costs = measured_unit_costs(open_existing(project), loaded.definition.engine.model_dump())

@@ -8,8 +8,9 @@ from pymatgen.core import Structure
 from tests.campaign_world import definition, launch, run_to_end
 
 from cathodeflow.campaign.export import CrystalKind, export_labels, export_structures
-from cathodeflow.campaign.status import measured_unit_costs, read_status
+from cathodeflow.campaign.status import read_status
 from cathodeflow.campaign.transitions import read_campaign
+from cathodeflow.campaign.unit_costs import measured_unit_costs
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.errors import CampaignError, StoreError
 from cathodeflow.records.label import LabelRecord

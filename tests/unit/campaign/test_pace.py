@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cathodeflow.campaign.status import Pace, estimate_seconds_left, label_seconds, stage_durations
+from cathodeflow.campaign.pace import Pace, estimate_seconds_left, label_seconds, stage_durations
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

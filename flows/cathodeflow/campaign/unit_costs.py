@@ -1,0 +1,112 @@
+"""What one of each costs on one core: stated, or measured on what a project has computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import log
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.records.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+# What `UnitCosts` counts relaxations in: cells of 72 atoms, from about 5 to 0.05 eV/Å.
+REFERENCE_ATOMS = 72
+START_FORCE = 5.0
+REFERENCE_FORCE = 0.05
+
+
+@dataclass(frozen=True)
+class UnitCosts:
+    """What one of each costs on one core of this machine, in seconds; disk in bytes.
+
+    The defaults are stated, measured on two cores of a 2026 x86-64 virtual machine with CHGNet 0.3.0 and cells of 72
+    atoms; a project that has labels replaces what it has measured (`measured_unit_costs`).
+
+    Attributes
+    ----------
+    relaxation_step_s : float
+        One energy, force and stress call of the potential.
+    relaxation_steps : float
+        Calls of one relaxation to 0.05 eV/Å; scaled with the logarithm of the force threshold.
+    training_s_per_label_epoch : float
+        One label once through the network, forward and backward, with one block that learns.
+    basis : str
+        ``stated``, or what it was measured on.
+    """
+
+    relaxation_step_s: float = 0.15
+    relaxation_steps: float = 40.0
+    training_s_per_label_epoch: float = 0.02
+    prediction_s: float = 0.003
+    job_overhead_s: float = 0.05
+    candidate_bytes: int = 400
+    prediction_bytes: int = 400
+    label_bytes: int = 20_000
+    model_bytes: int = 2_000_000
+    basis: str = "stated"
+
+
+def relaxation_scale(max_force: float) -> float:
+    """Return the calls of a relaxation to `max_force` (eV/Å) for each call of one to 0.05 eV/Å.
+
+    Forces fall about exponentially with the calls of an optimizer, so the calls grow with the logarithm.
+    """
+    return max(log(START_FORCE / max_force), 0.1) / log(START_FORCE / REFERENCE_FORCE)
+
+
+def training_scale(trained_blocks: int) -> float:
+    """Return what an epoch costs against one with a single learning block: measured 1 and 2 for one block and three."""
+    return 0.5 + 0.5 * trained_blocks
+
+
+def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCosts | None:
+    """Return what labels and trainings have cost in a project with this engine.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    engine : mapping
+        The `engine` section of a definition.
+
+    Returns
+    -------
+    UnitCosts or None
+        None without a usable label of that engine. What was not measured keeps its stated cost.
+    """
+    from cathodeflow.calculators.engines import provenance
+
+    labels = project.database["labels"].find(
+        {"outcome": Outcome.DONE.value, "origin.provenance": provenance(engine)},
+        {"campaign": 1, "relaxation.wall_s": 1, "relaxation.steps": 1, "relaxation.n_atoms": 1},
+    )
+    definitions = {entry["_id"]: entry["definition"] for entry in project.database["campaigns"].find({})}
+    thresholds = {name: definition["engine"]["max_force"] for name, definition in definitions.items()}
+    blocks = {name: definition["surrogate"]["trained_blocks"] for name, definition in definitions.items()}
+    n, seconds, calls, comparable = 0, 0.0, 0.0, 0.0
+    for label in labels:
+        relaxation, threshold = label["relaxation"], thresholds[label["campaign"]]
+        n += 1
+        seconds += relaxation["wall_s"] * REFERENCE_ATOMS / relaxation["n_atoms"]
+        calls += max(relaxation["steps"], 1)
+        comparable += relaxation["steps"] / relaxation_scale(threshold)
+    if not n:
+        return None
+    costs = UnitCosts(
+        relaxation_step_s=seconds / calls, relaxation_steps=comparable / n, basis=f"measured on {n} labels here"
+    )
+    epochs = [
+        (entry["wall_s"], entry["n_train"] * entry["epochs"] * training_scale(blocks[entry["campaign"]]))
+        for entry in project.database["models"].find({}, {"campaign": 1, "wall_s": 1, "n_train": 1, "epochs": 1})
+        if entry["epochs"]
+    ]
+    if not epochs:
+        return costs
+    return replace(
+        costs,
+        training_s_per_label_epoch=sum(wall for wall, _ in epochs) / sum(seen for _, seen in epochs),
+        basis=f"{costs.basis} and {len(epochs)} trainings",
+    )
