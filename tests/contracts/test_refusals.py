@@ -122,6 +122,10 @@ WRONG = {
     "labels in words": ("total: 12", "total: many", "labels.total", 9, "'many'"),
     "more labels than candidates": ("total: 12", "total: 9999", "labels.total", 9, "the space has only"),
     "too few labels to hold any out": ("total: 12", "total: 8", "labels.total", 9, "give at least 10"),
+    "uncertainty without an ensemble": (
+        *("total: 12", "total: 40\n  rounds: 2\n  acquisition: uncertainty\nsurrogate:\n  seeds: 1"),
+        *("surrogate.seeds", 13, "two seeds or more"),
+    ),
     "unknown engine": ("name: pair", "name: vaps", "engine.name", 7, "'vaps'"),
     "unknown model": ("name: pair", "name: mlff\n  model: chgnet-9", "engine", 6, "choose one of chgnet-0.3.0"),
     "unknown engine parameter": ("name: pair", "name: pair\n  parameters: {warp: 9}", "engine", 6, "'warp'"),

@@ -98,6 +98,7 @@ def load_host(loaded: DefinitionFile) -> Host:
     _check_engine(loaded)
     _check_references(loaded, host)
     _check_labels(loaded, host)
+    _check_ensemble(loaded)
     return host
 
 
@@ -210,6 +211,13 @@ def _require_held_out(loaded: DefinitionFile, n_unaries: int) -> None:
             f"give at least {labels.rounds * (n_unaries + FEWEST_HELD_OUT)} labels, fewer elements or fewer rounds"
         )
         raise loaded.refusal(("labels", "total"), message)
+
+
+def _check_ensemble(loaded: DefinitionFile) -> None:
+    labels, seeds = loaded.definition.labels, loaded.definition.surrogate.seeds
+    if labels.acquisition == "uncertainty" and labels.rounds > 1 and seeds < 2:
+        message = "one network cannot disagree with itself: give two seeds or more, or `acquisition: random`"
+        raise loaded.refusal(("surrogate", "seeds"), message)
 
 
 def _parse(path: Path) -> Any:
