@@ -1,0 +1,1 @@
+"""Stand-ins for licensed programs: same inputs, same files, energies of a potential."""
