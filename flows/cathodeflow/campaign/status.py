@@ -19,6 +19,23 @@ BEST_SHOWN = 5
 
 
 @dataclass(frozen=True)
+class SurrogateQuality:
+    """Errors on the held-out labels, each the mean over the members of an ensemble; MAE in eV/atom.
+
+    `pretrained_…` are those of the un-retrained network on the same labels. R² is None where it is not defined.
+    """
+
+    target: str
+    round: int
+    members: int
+    held_out: int
+    r2: float | None
+    mae: float
+    pretrained_r2: float | None
+    pretrained_mae: float
+
+
+@dataclass(frozen=True)
 class StatusReport:
     """Where a campaign stands.
 
@@ -49,6 +66,8 @@ class StatusReport:
         Seconds to the end at the present pace; None where no pace is known, or nobody may work on it.
     lease_holder : str or None
         The driver at work; None when none was heard from lately.
+    surrogates : list of SurrogateQuality
+        Of the last round that was trained, one per target.
     """
 
     campaign: str
@@ -73,6 +92,7 @@ class StatusReport:
     lease_holder: str | None
     attempts: int = 0
     shortlist: list[str] = field(default_factory=list)
+    surrogates: list[SurrogateQuality] = field(default_factory=list)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -136,6 +156,7 @@ def read_status(project: Project, name: str) -> StatusReport:
         lease_holder=holder,
         attempts=project.count("attempts", {"campaign": name}),
         shortlist=list(document["shortlist"]),
+        surrogates=_surrogates(project, name),
     )
 
 
@@ -225,6 +246,33 @@ def _best_candidates(project: Project, document: dict[str, Any]) -> tuple[list[d
             ranked = project.select("verdicts", condition, sort=[("rank", 1)], limit=BEST_SHOWN)
             return [_best_entry(entry, validated=False) for entry in ranked], f"predicted in round {number + 1}"
     return [], ""
+
+
+def _surrogates(project: Project, name: str) -> list[SurrogateQuality]:
+    models = project.select("models", {"campaign": name})
+    last = max((model["round"] for model in models), default=0)
+    found = []
+    for target in Target:
+        members = [model for model in models if (model["round"], model["target"]) == (last, target.value)]
+        if members:
+            found.append(
+                SurrogateQuality(
+                    target=target.value,
+                    round=last,
+                    members=len(members),
+                    held_out=members[0]["n_held_out"],
+                    r2=_mean([model["metrics"]["r2"] for model in members]),
+                    mae=sum(model["metrics"]["mae"] for model in members) / len(members),
+                    pretrained_r2=members[0]["pretrained_metrics"]["r2"],
+                    pretrained_mae=members[0]["pretrained_metrics"]["mae"],
+                )
+            )
+    return found
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _best_entry(entry: Mapping[str, Any], *, validated: bool) -> dict[str, Any]:

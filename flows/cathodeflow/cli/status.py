@@ -13,7 +13,7 @@ from cathodeflow.cli.options import CampaignOption, JsonOption, ProjectOption
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cathodeflow.campaign.status import StatusReport
+    from cathodeflow.campaign.status import StatusReport, SurrogateQuality
 
 FINISHED_STATES = ("done", "stopped")
 
@@ -123,10 +123,22 @@ def _text(report: StatusReport) -> list[str]:
         f"  elapsed     {duration(report.elapsed_s)}"
         + (f", about {duration(report.eta_s)} left" if report.eta_s else ""),
     ]
+    lines += [f"  surrogate   {_surrogate_line(surrogate)}" for surrogate in report.surrogates]
     if report.best_candidates:
         lines.append(f"  best        ({report.best_from})")
         lines += [f"    {_best_line(entry)}" for entry in report.best_candidates]
     return lines
+
+
+def _surrogate_line(surrogate: SurrogateQuality) -> str:
+    def r2(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    return (
+        f"{surrogate.target}, {surrogate.held_out} held-out labels: R2 {r2(surrogate.r2)} "
+        f"(un-retrained {r2(surrogate.pretrained_r2)}), MAE {1000 * surrogate.mae:.1f} "
+        f"(un-retrained {1000 * surrogate.pretrained_mae:.1f}) meV/atom"
+    )
 
 
 def _best_line(entry: dict[str, Any]) -> str:
