@@ -1,0 +1,99 @@
+"""Which of custodian's handlers watch a run of VASP, by what the run is for.
+
+Handlers count what they did and keep it from job to job, so every job gets new ones. Import this module lazily.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from custodian.custodian import ErrorHandler, Validator
+from custodian.vasp.handlers import (
+    FrozenJobErrorHandler,
+    IncorrectSmearingHandler,
+    LargeSigmaHandler,
+    MeshSymmetryErrorHandler,
+    NonConvergingErrorHandler,
+    PositiveEnergyErrorHandler,
+    PotimErrorHandler,
+    StdErrHandler,
+    UnconvergedErrorHandler,
+    VaspErrorHandler,
+    WalltimeHandler,
+)
+from custodian.vasp.validators import VaspAECCARValidator, VaspFilesValidator, VasprunXMLValidator
+
+Profile = Literal["relax", "static", "hse", "high_energy"]
+
+FROZEN_S = 6 * 3600
+"""A run without output for so long is dead, s (atomate2's limit)."""
+FROZEN_HSE_S = 24 * 3600
+"""The same for hybrid runs, whose electronic steps are slow, s."""
+HIGH_ENERGY_POTIM_EV = 5.0
+"""Rise of the energy in one ionic step that a start far from equilibrium is allowed, eV/atom (custodian's own: 1)."""
+BUFFER_S = 300
+"""The least time before the limit at which a run is told to stop, s."""
+
+
+def fresh_handlers(
+    profile: Profile, *, wall_time_s: int | None = None, buffer_s: int = BUFFER_S
+) -> tuple[ErrorHandler, ...]:
+    """Make the handlers of one job.
+
+    Parameters
+    ----------
+    profile : {"relax", "static", "hse", "high_energy"}
+        ``high_energy`` is for relaxations that start far from equilibrium, such as a label of a random decoration with
+        a large misfit: it bears positive energies and large steps, which the others take for errors.
+    wall_time_s : int, optional
+        Limit of the allocation, s, counted from the first handler made in this process. Without it nothing stops a run
+        before the scheduler does.
+    buffer_s : int
+        Least time left at which the run is told to stop, s. Relaxations end after their ionic step, the others after
+        their electronic step.
+
+    Returns
+    -------
+    tuple of ErrorHandler
+        New objects at every call. Make them inside the job: the walltime counts from the first one made.
+    """
+    hybrid = profile == "hse"
+    found: list[ErrorHandler] = [
+        VaspErrorHandler(),
+        MeshSymmetryErrorHandler(),
+        UnconvergedErrorHandler(),
+        NonConvergingErrorHandler(),
+        FrozenJobErrorHandler(timeout=FROZEN_HSE_S if hybrid else FROZEN_S),
+        StdErrHandler(),
+    ]
+    if profile in ("relax", "high_energy"):
+        limit = HIGH_ENERGY_POTIM_EV if profile == "high_energy" else 1.0
+        found += [PotimErrorHandler(dE_threshold=limit), IncorrectSmearingHandler()]
+    if profile != "high_energy":
+        found.append(PositiveEnergyErrorHandler())
+    if not hybrid:
+        found.append(LargeSigmaHandler())
+    if wall_time_s is not None:
+        stops_electronic = profile in ("static", "hse")
+        found.append(
+            WalltimeHandler(wall_time=wall_time_s, buffer_time=buffer_s, electronic_step_stop=stops_electronic)
+        )
+    return tuple(found)
+
+
+def fresh_validators(*, with_core_charge: bool = False) -> tuple[Validator, ...]:
+    """Make the validators of one job.
+
+    Parameters
+    ----------
+    with_core_charge : bool
+        Whether AECCAR0 and AECCAR2 must be there and whole (LAECHG, for Bader).
+
+    Returns
+    -------
+    tuple of Validator
+    """
+    found: list[Validator] = [VasprunXMLValidator(), VaspFilesValidator()]
+    if with_core_charge:
+        found.append(VaspAECCARValidator())
+    return tuple(found)

@@ -1,0 +1,204 @@
+"""atomate2's Materials Project makers with the inputs, the handlers and the commands of a preset.
+
+Import this module lazily: atomate2 takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from atomate2.settings import Atomate2Settings
+from atomate2.vasp.flows.mp import MPGGADoubleRelaxMaker
+from atomate2.vasp.jobs.base import BaseVaspMaker, vasp_job
+from atomate2.vasp.jobs.mp import MPGGARelaxMaker, MPGGAStaticMaker
+from jobflow import Response
+from pymatgen.core import Structure
+from pymatgen.io.vasp.sets import VaspInputSet
+
+from cathodeflow.calculators.vasp.handlers import Profile, fresh_handlers, fresh_validators
+from cathodeflow.calculators.vasp.input_sets import KPoint, input_generator
+from cathodeflow.calculators.vasp.potcar_library import library_has
+from cathodeflow.calculators.vasp.preset import VaspPreset
+from cathodeflow.errors import DefinitionError
+
+PARALLEL_TAGS = ("NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "NCSHMEM", "LSCALAPACK")
+"""INCAR tags a site may set for itself (atomate2's VASP_INCAR_UPDATES): they change the speed, not the numbers."""
+
+
+@dataclass
+class PresetRelaxMaker(MPGGARelaxMaker):
+    """A relaxation of a preset; what depends on the machine is decided when the job runs.
+
+    Parameters
+    ----------
+    profile : str
+        Handlers, see `handlers.fresh_handlers`.
+    wall_time_s : int or None
+        Limit of the allocation, s.
+    potcar_spec : bool or None
+        Write POTCAR.spec in place of POTCAR; None: where the machine has no library.
+    """
+
+    profile: Profile = "relax"
+    wall_time_s: int | None = None
+    potcar_spec: bool | None = None
+
+    @vasp_job
+    def make(self, structure: Structure, prev_dir: str | Path | None = None) -> Response[Any]:
+        """Run it; arguments and result as atomate2's `BaseVaspMaker.make`."""
+        return _run(self, structure, prev_dir)
+
+
+@dataclass
+class PresetStaticMaker(MPGGAStaticMaker):
+    """A static run of a preset, hybrid ones included; parameters as `PresetRelaxMaker`."""
+
+    profile: Profile = "static"
+    wall_time_s: int | None = None
+    potcar_spec: bool | None = None
+
+    @vasp_job
+    def make(self, structure: Structure, prev_dir: str | Path | None = None) -> Response[Any]:
+        """Run it; arguments and result as atomate2's `BaseVaspMaker.make`."""
+        return _run(self, structure, prev_dir)
+
+
+def _run(
+    maker: PresetRelaxMaker | PresetStaticMaker, structure: Structure, prev_dir: str | Path | None
+) -> Response[Any]:
+    undecorated: Callable[..., Response[Any]] = getattr(BaseVaspMaker.make, "original")  # noqa: B009 - jobflow adds it
+    return undecorated(_for_this_machine(maker), structure, prev_dir)
+
+
+def _for_this_machine(maker: PresetRelaxMaker | PresetStaticMaker) -> PresetRelaxMaker | PresetStaticMaker:
+    """Return the maker with new handlers, the commands set now and POTCAR or its symbols."""
+    generator: VaspInputSet = maker.input_set_generator
+    commands = Atomate2Settings()
+    _require_parallel_only(commands.VASP_INCAR_UPDATES)
+    spec = maker.potcar_spec
+    if spec is None:
+        spec = not library_has(str(generator.user_potcar_functional))
+    running: dict[str, Any] = {
+        "vasp_cmd": commands.VASP_CMD,
+        "vasp_gamma_cmd": commands.VASP_GAMMA_CMD,
+        **maker.run_vasp_kwargs,
+        "handlers": fresh_handlers(maker.profile, wall_time_s=maker.wall_time_s),
+        "validators": fresh_validators(with_core_charge=bool(generator.user_incar_settings.get("LAECHG"))),
+    }
+    writing = {**maker.write_input_set_kwargs, "potcar_spec": spec}
+    return replace(maker, run_vasp_kwargs=running, write_input_set_kwargs=writing)
+
+
+def _require_parallel_only(updates: dict[str, Any]) -> None:
+    foreign = sorted(set(updates) - set(PARALLEL_TAGS))
+    if foreign:
+        raise DefinitionError(
+            f"atomate2's VASP_INCAR_UPDATES sets {', '.join(foreign)} for all runs of this machine, "
+            "which no report would show: override it in the campaign instead"
+        )
+
+
+def relax_maker(
+    preset: VaspPreset,
+    *,
+    high_energy: bool = False,
+    wall_time_s: int | None = None,
+    potcar_spec: bool | None = None,
+) -> PresetRelaxMaker:
+    """Build the maker of a relaxation.
+
+    Parameters
+    ----------
+    preset : VaspPreset
+        Of stage ``relax``.
+    high_energy : bool
+        Whether the start is far from equilibrium; chooses the handlers.
+    wall_time_s : int, optional
+        Limit of the allocation, s.
+    potcar_spec : bool, optional
+        As `PresetRelaxMaker`; False for engine ``vasp``, which cannot run without POTCAR.
+
+    Returns
+    -------
+    PresetRelaxMaker
+        Its `make(structure, prev_dir=None)` makes a job that ends with emmet's TaskDoc. A run that did not converge
+        raises.
+
+    Raises
+    ------
+    DefinitionError
+        The preset is of another stage.
+    """
+    _require_stage(preset, ("relax",))
+    return PresetRelaxMaker(
+        name=preset.name,
+        input_set_generator=_as_atomate2_types_it(input_generator(preset)),
+        profile="high_energy" if high_energy else "relax",
+        wall_time_s=wall_time_s,
+        potcar_spec=potcar_spec,
+        stop_children_kwargs={"handle_unsuccessful": "error"},
+    )
+
+
+def double_relax_maker(preset: VaspPreset, **options: Any) -> MPGGADoubleRelaxMaker:
+    """Build the Materials Project's two relaxations in a row, both with the preset; arguments as `relax_maker`.
+
+    The second one renews the basis set for the changed cell and starts from WAVECAR and CHGCAR of the first.
+    """
+    first = relax_maker(preset, **options)
+    second = replace(first, copy_vasp_kwargs={"additional_vasp_files": ("WAVECAR", "CHGCAR")})
+    return MPGGADoubleRelaxMaker(name=f"{preset.name} double", relax_maker1=first, relax_maker2=second)
+
+
+def static_maker(
+    preset: VaspPreset,
+    *,
+    band_edges: Sequence[KPoint] = (),
+    wall_time_s: int | None = None,
+    potcar_spec: bool | None = None,
+) -> PresetStaticMaker:
+    """Build the maker of a static or hybrid run.
+
+    Parameters
+    ----------
+    preset : VaspPreset
+        Of stage ``static`` or ``hse``.
+    band_edges : sequence of (3,) sequences
+        As `input_sets.input_generator`; when empty, the job's `prev_dir` tells them.
+    wall_time_s, potcar_spec
+        As `relax_maker`.
+
+    Returns
+    -------
+    PresetStaticMaker
+        A hybrid run starts from the WAVECAR in its `prev_dir`.
+
+    Raises
+    ------
+    DefinitionError
+        The preset is of another stage, or takes no band edges.
+    """
+    _require_stage(preset, ("static", "hse"))
+    copied = {"additional_vasp_files": ("WAVECAR",)} if preset.stage == "hse" else {}
+    return PresetStaticMaker(
+        name=preset.name,
+        input_set_generator=_as_atomate2_types_it(input_generator(preset, band_edges=band_edges)),
+        profile="hse" if preset.stage == "hse" else "static",
+        wall_time_s=wall_time_s,
+        potcar_spec=potcar_spec,
+        copy_vasp_kwargs=copied,
+        stop_children_kwargs={"handle_unsuccessful": "error"},
+    )
+
+
+def _require_stage(preset: VaspPreset, stages: tuple[str, ...]) -> None:
+    if preset.stage not in stages:
+        raise DefinitionError(f"preset {preset.name} is of stage {preset.stage}, not {' or '.join(stages)}")
+
+
+def _as_atomate2_types_it(generator: VaspInputSet) -> Any:
+    """Its own Materials Project makers hold pymatgen's sets too, in a field typed for another class."""
+    return generator

@@ -1,0 +1,132 @@
+"""What a machine must have before VASP runs: each finding says what is missing, what it stops and the remedy."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cathodeflow.calculators.vasp import potcar_library
+from cathodeflow.calculators.vasp.materials_project import potcar_symbol
+from cathodeflow.calculators.vasp.preset import VaspPreset
+
+EVERYTHING = ("relax", "static", "pdos", "hse", "cohp", "bader")
+"""Branches that cannot run without VASP or its POTCARs."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is missing or wrong.
+
+    Attributes
+    ----------
+    subject : str
+        What was looked at.
+    problem : str
+        What is wrong, with the cause.
+    remedy : str
+        What to do about it.
+    stops : tuple of str
+        Branches that cannot run: relax, static, pdos, hse, cohp, bader. Launching refuses these, by name.
+    """
+
+    subject: str
+    problem: str
+    remedy: str
+    stops: tuple[str, ...]
+
+
+def check_requirements(preset: VaspPreset, elements: Iterable[str], vasp_command: str) -> list[Finding]:
+    """Look for all that a campaign with VASP needs on this machine.
+
+    Parameters
+    ----------
+    preset : VaspPreset
+        Of the labels.
+    elements : iterable of str
+        All elements that cells may hold.
+    vasp_command : str
+        How VASP is started, such as ``srun vasp_std``.
+
+    Returns
+    -------
+    list of Finding
+        Empty when nothing is missing.
+    """
+    return [
+        *check_vasp(vasp_command),
+        *check_potcars(preset, elements),
+        *check_lobster(),
+        *check_bader(),
+    ]
+
+
+def check_vasp(command: str) -> Iterator[Finding]:
+    """Look for the programs of a command such as ``srun -n 68 vasp_std``: the launcher, and VASP itself."""
+    words = shlex.split(command)
+    if not words:
+        yield Finding("VASP", "the command is empty", "set ATOMATE2_VASP_CMD, such as `srun vasp_std`", EVERYTHING)
+        return
+    for program in dict.fromkeys((words[0], words[-1])):
+        if shutil.which(program) is None:
+            remedy = "load the module that brings it, or name its path in ATOMATE2_VASP_CMD"
+            yield Finding("VASP", f"there is no {program} on the path", remedy, EVERYTHING)
+
+
+def check_potcars(preset: VaspPreset, elements: Iterable[str]) -> Iterator[Finding]:
+    """Look for the POTCARs of a preset: the library, each element's file, and that it is of the right functional."""
+    functional = str(preset.potcar_functional.value)
+    if potcar_library.library_folder() is None:
+        remedy = "set PMG_VASP_PSP_DIR to the folder that `pmg config -p` made of the licensed library"
+        yield Finding("POTCAR library", "none is set, or its folder does not exist", remedy, EVERYTHING)
+        return
+    if not potcar_library.library_has(functional):
+        yield Finding(
+            "POTCAR library",
+            f"it holds no POTCARs of {functional}",
+            f"add those of {functional}, or override potcar_functional (the corrections then no longer fit)",
+            EVERYTHING,
+        )
+        return
+    for element in sorted(set(elements)):
+        yield from _check_potcar(functional, preset.potcar_symbols.get(element, potcar_symbol(element)))
+
+
+def _check_potcar(functional: str, symbol: str) -> Iterator[Finding]:
+    path = potcar_library.potcar_path(functional, symbol)
+    if path is None:
+        remedy = (
+            f"add it to the library, or leave the element out (or override potcar_symbols.{symbol.partition('_')[0]})"
+        )
+        yield Finding(f"POTCAR {symbol}", f"the {functional} library lacks it", remedy, EVERYTHING)
+        return
+    try:
+        found = potcar_library.exchange_of(path)
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror or error}"
+        yield Finding(f"POTCAR {symbol}", problem, "repair the file or its permissions", EVERYTHING)
+        return
+    expected = potcar_library.expected_exchange(functional)
+    if found != expected:
+        said = f"its functional is {found}" if found else "it names no functional"
+        remedy = f"put the POTCAR of {functional} there"
+        yield Finding(f"POTCAR {symbol}", f"{said}, not {expected}", remedy, EVERYTHING)
+
+
+def check_lobster() -> Iterator[Finding]:
+    """Look for LOBSTER, and for what atomate2 needs to start it."""
+    if shutil.which("lobster") is None:
+        yield Finding("LOBSTER", "there is no lobster on the path", "install it from its makers (cohp.de)", ("cohp",))
+    missing = [module for module in ("ijson", "lobsterpy") if importlib.util.find_spec(module) is None]
+    if missing:
+        remedy = f"pip install {' '.join(missing)}"
+        yield Finding("LOBSTER", f"the package {missing[0]} is not installed", remedy, ("cohp",))
+
+
+def check_bader() -> Iterator[Finding]:
+    """Look for a program that partitions charges: `bader`, else pybader."""
+    if shutil.which("bader") is None and importlib.util.find_spec("pybader") is None:
+        problem = "there is neither bader on the path nor the package pybader"
+        yield Finding("Bader", problem, "install the bader program, or pip install pybader", ("bader",))

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cathodeflow.calculators.vasp.input_sets import input_generator, input_set, written_order
+from cathodeflow.calculators.vasp.preset import load_preset
+from cathodeflow.errors import CalculationError, DefinitionError
+from cathodeflow.science.hosts.candidates import decorate
+from cathodeflow.science.hosts.host import load_packaged_host
+
+LEVEL = load_packaged_host("nvpf").level("Na3")
+HSE = load_preset("s0_hse_band_edges")
+
+
+def test_hybrid_run_without_band_edges_is_refused() -> None:
+    with pytest.raises(CalculationError, match="run the static step first"):
+        input_set(LEVEL.structure, HSE, potcar_spec=True)
+
+
+def test_band_edges_have_no_place_in_another_preset() -> None:
+    with pytest.raises(DefinitionError, match="takes no band edges"):
+        input_generator(load_preset("s0_static"), band_edges=[(0, 0, 0)])
+
+
+def test_band_edges_need_a_grid() -> None:
+    preset = load_preset("s0_hse_band_edges", {"kpoints.spacing": 0.5})
+    with pytest.raises(DefinitionError, match=r"kpoints\.spacing does not fit"):
+        input_generator(preset, band_edges=[(0, 0, 0)])
+
+
+def test_equal_band_edges_are_one_point() -> None:
+    kpoints = input_set(LEVEL.structure, HSE, band_edges=[(0.5, 0, 0), (0.5, 0, 0)], potcar_spec=True).kpoints
+    assert kpoints.kpts_weights.count(0) == 1
+
+
+def test_weights_of_a_hybrid_mesh_sum_to_its_points() -> None:
+    preset = load_preset("s0_hse_band_edges", {"kpoints.grid": [2, 2, 2]})
+    for mask in (0, 0b00000111):
+        structure = decorate(LEVEL, ["V", "Mo"], mask)
+        kpoints = input_set(structure, preset, band_edges=[(0.5, 0, 0)], potcar_spec=True).kpoints
+        assert sum(kpoints.kpts_weights) == 8
+        assert kpoints.num_kpts == len(kpoints.kpts) == len(kpoints.kpts_weights)
+
+
+def test_written_order_brings_the_sites_of_a_run_back_to_the_cell() -> None:
+    structure = decorate(LEVEL, ["Cu", "Mo"], 0b10100110)
+    poscar = input_set(structure, load_preset("s0_relax"), potcar_spec=True).poscar.structure
+    order = written_order(structure)
+    assert sorted(order) == list(range(len(structure)))
+    for site, index in zip(poscar, order, strict=True):
+        assert site.specie == structure[index].specie
+        assert site.distance(structure[index]) < 1e-6
+
+
+def test_potcar_symbols_stand_in_where_there_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "nowhere"))
+    input_set(LEVEL.structure, load_preset("s0_relax")).write_input(tmp_path)
+    assert (tmp_path / "POTCAR.spec").exists()
+    assert not (tmp_path / "POTCAR").exists()
