@@ -126,6 +126,18 @@ WRONG = {
         *("total: 12", "total: 40\n  rounds: 2\n  acquisition: uncertainty\nsurrogate:\n  seeds: 1"),
         *("surrogate.seeds", 13, "two seeds or more"),
     ),
+    "unknown pretrained network": (
+        *("budget:", "surrogate:\n  pretrained: megnet-2091\nbudget:"),
+        *("surrogate.pretrained", 11, "no network 'megnet-2091'; megnet-201"),
+    ),
+    "absent file of a network": (
+        *("budget:", "surrogate:\n  pretrained: /nowhere/weights.npz\nbudget:"),
+        *("surrogate.pretrained", 11, "no such file"),
+    ),
+    "relative path of a network": (
+        *("budget:", "surrogate:\n  pretrained: campaign.yaml\nbudget:"),
+        *("surrogate.pretrained", 11, "give the absolute"),
+    ),
     "unknown engine": ("name: pair", "name: vaps", "engine.name", 7, "'vaps'"),
     "unknown model": ("name: pair", "name: mlff\n  model: chgnet-9", "engine", 6, "choose one of chgnet-0.3.0"),
     "unknown engine parameter": ("name: pair", "name: pair\n  parameters: {warp: 9}", "engine", 6, "'warp'"),

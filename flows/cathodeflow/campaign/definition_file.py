@@ -82,7 +82,7 @@ def load_host(loaded: DefinitionFile) -> Host:
     DefinitionError
         A missing crystal file, a ratio that does not fill the sites, a voltage the levels do not have, an engine, model
         or parameter that does not exist, an element without reference, more labels than candidates
-        or too few of them.
+        or too few of them, a network that does not exist.
     HostError
         The crystals cannot carry the campaign; the message says why.
     """
@@ -99,6 +99,7 @@ def load_host(loaded: DefinitionFile) -> Host:
     _check_references(loaded, host)
     _check_labels(loaded, host)
     _check_ensemble(loaded)
+    _check_pretrained(loaded)
     return host
 
 
@@ -218,6 +219,29 @@ def _check_ensemble(loaded: DefinitionFile) -> None:
     if labels.acquisition == "uncertainty" and labels.rounds > 1 and seeds < 2:
         message = "one network cannot disagree with itself: give two seeds or more, or `acquisition: random`"
         raise loaded.refusal(("surrogate", "seeds"), message)
+
+
+def _check_pretrained(loaded: DefinitionFile) -> None:
+    """Refuse what is surely no network: the fault would show after all labels, in a definition that cannot change.
+
+    A published one may still be installed when training misses it. A name on matgl's hub is not looked up here: without
+    a network that takes a minute.
+    """
+    from difflib import get_close_matches
+
+    from cathodeflow.calculators.pretrained.megnet_2019 import PUBLISHED
+
+    name = loaded.definition.surrogate.pretrained
+    location = ("surrogate", "pretrained")
+    if name in PUBLISHED:
+        return
+    if near := get_close_matches(name, PUBLISHED, n=1, cutoff=0.75):
+        raise loaded.refusal(location, f"there is no network {name!r}; {near[0]} is one")
+    path = Path(name)
+    if path.exists() and not path.is_absolute():
+        raise loaded.refusal(location, f"{name} is a relative path, and workers run elsewhere: give the absolute one")
+    if path.is_absolute() and not path.exists():
+        raise loaded.refusal(location, f"no such file: {name}")
 
 
 def _parse(path: Path) -> Any:
