@@ -1,0 +1,1 @@
+"""Bader charges from VASP's density files, by the `bader` program or by pybader."""

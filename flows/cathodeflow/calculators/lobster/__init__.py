@@ -1,0 +1,1 @@
+"""What LOBSTER wrote: the ICOHP list and the quality of its projection."""
