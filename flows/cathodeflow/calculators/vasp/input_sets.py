@@ -92,7 +92,7 @@ def input_generator(preset: VaspPreset, *, band_edges: Sequence[KPoint] = ()) ->
     Raises
     ------
     DefinitionError
-        Band edges for a preset that takes none.
+        Band edges for a preset that takes none, or a mesh that they cannot be added to.
     """
     settings: dict[str, Any] = {
         "user_incar_settings": _incar_settings(preset),
@@ -106,9 +106,10 @@ def input_generator(preset: VaspPreset, *, band_edges: Sequence[KPoint] = ()) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BadInputSetWarning)  # an overridden POTCAR is listed in preset.overrides
         if zero_weight:
-            if preset.kpoints_value("grid") is None:
+            if preset.kpoints_value("grid") is None or preset.kpoints_value("style") != "gamma":
                 raise DefinitionError(
-                    f"preset {preset.name} adds band edges to a grid: kpoints.spacing does not fit it"
+                    f"preset {preset.name} adds band edges to a grid centred at Γ: "
+                    "kpoints.spacing and another kpoints.style do not fit it"
                 )
             grid = tuple(preset.kpoints_value("grid"))
             return BandEdgeSet(grid=grid, band_edges=[list(point) for point in band_edges], **settings)

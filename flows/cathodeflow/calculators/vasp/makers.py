@@ -174,7 +174,7 @@ def static_maker(
     Returns
     -------
     PresetStaticMaker
-        A hybrid run starts from the WAVECAR in its `prev_dir`.
+        A hybrid run starts from the CHGCAR in its `prev_dir`.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def static_maker(
         The preset is of another stage, or takes no band edges.
     """
     _require_stage(preset, ("static", "hse"))
-    copied = {"additional_vasp_files": ("WAVECAR",)} if preset.stage == "hse" else {}
+    copied = {"additional_vasp_files": ("CHGCAR",)} if preset.stage == "hse" else {}
     return PresetStaticMaker(
         name=preset.name,
         input_set_generator=_as_atomate2_types_it(input_generator(preset, band_edges=band_edges)),

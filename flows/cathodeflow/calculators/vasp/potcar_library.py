@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,19 @@ def potcar_path(functional: str, symbol: str) -> Path | None:
 
 
 def exchange_of(path: Path) -> str | None:
-    """Return LEXCH of a POTCAR (``PE``, ``CA``, ``91``), None where the file has none or is not readable as one.
+    """Return LEXCH of a POTCAR (``PE``, ``CA``, ``91``), None where the file names none.
 
     Raises
     ------
     OSError
-        The file cannot be read.
+        The file cannot be read or is cut off.
     """
-    if path.suffix == ".Z":
-        return None  # compress's own format: left to VASP
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, zlib.error) as error:
+            raise OSError("it is not a whole gzip file") from error
     found = re.search(rb"LEXCH\s*=\s*(\S+)", raw)
     return found.group(1).decode("ascii", "replace") if found else None
 

@@ -102,6 +102,8 @@ def _check_potcar(functional: str, symbol: str) -> Iterator[Finding]:
         )
         yield Finding(f"POTCAR {symbol}", f"the {functional} library lacks it", remedy, EVERYTHING)
         return
+    if path.suffix == ".Z":
+        return  # compress's own format, which Python does not read; pymatgen and VASP say later what is wrong in it
     try:
         found = potcar_library.exchange_of(path)
     except OSError as error:

@@ -24,9 +24,10 @@ def test_band_edges_have_no_place_in_another_preset() -> None:
         input_generator(load_preset("s0_static"), band_edges=[(0, 0, 0)])
 
 
-def test_band_edges_need_a_grid() -> None:
-    preset = load_preset("s0_hse_band_edges", {"kpoints.spacing": 0.5})
-    with pytest.raises(DefinitionError, match=r"kpoints\.spacing does not fit"):
+@pytest.mark.parametrize("override", [{"kpoints.spacing": 0.5}, {"kpoints.style": "monkhorst-pack"}])
+def test_band_edges_need_a_grid_around_gamma(override: dict[str, object]) -> None:
+    preset = load_preset("s0_hse_band_edges", override)
+    with pytest.raises(DefinitionError, match="a grid centred at Γ"):
         input_generator(preset, band_edges=[(0, 0, 0)])
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -115,3 +117,25 @@ def test_u_has_no_place_in_a_preset_without() -> None:
 def test_unknown_presets_are_refused_with_the_known_ones() -> None:
     with pytest.raises(DefinitionError, match="s0_relax"):
         load_preset("s9")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_page_on_settings_shows_every_value(name: str) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "science" / "vasp_settings.md").read_text(encoding="utf-8")
+    section = page.split(f"### `{name}`", 1)[1].split("###", 1)[0]
+    preset = load_preset(name)
+    settings = [(f"incar.{tag}", setting) for tag, setting in preset.incar.items()]
+    settings += [(f"kpoints.{key}", setting) for key, setting in preset.kpoints.items()]
+    for key, setting in settings:
+        (row,) = [line for line in section.splitlines() if line.startswith(f"| `{key}` |")]
+        _, _, shown, source, said, _ = (cell.strip() for cell in row.split("|"))
+        assert (source, said) == (setting.paper or "us", setting.sentence or setting.because)
+        assert shown == as_shown(setting.value)
+
+
+def as_shown(value: object) -> str:
+    if isinstance(value, bool):
+        return ".TRUE." if value else ".FALSE."
+    if isinstance(value, list):
+        return "×".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
