@@ -23,8 +23,11 @@ from cathodeflow.science.electronic.density import GridDensity, require_same_gri
 
 Program = Literal["bader", "pybader"]
 
-ELECTRON_TOLERANCE = 1e-3
-"""e; how far a density's integral may lie from the number of electrons, and the divided charges from the integral."""
+VALENCE_TOLERANCE = 0.01
+"""e; how far the integral of CHGCAR may lie from the sum of the valence electrons."""
+
+PARTITION_TOLERANCE = 1e-3
+"""e; how far the sum of the divided charges may lie from the integral; ACF.dat carries six decimals per atom."""
 
 
 def bader_program() -> Path | None:
@@ -34,7 +37,7 @@ def bader_program() -> Path | None:
     """
     for folder in os.get_exec_path():
         found = shutil.which("bader", path=folder)
-        if found is not None and b"pybader" not in Path(found).read_bytes()[:4096]:
+        if found is not None and not _is_pybader_command(Path(found)):
             return Path(found)
     return None
 
@@ -100,7 +103,9 @@ def analyse_folder(
         magnetisation=None,
     )
     if valence_electrons is not None:
-        _require_electrons(valence.density.electrons, float(np.sum(valence_electrons)), "CHGCAR")
+        _require_electrons(
+            valence.density.electrons, float(np.sum(valence_electrons)), "The values of CHGCAR", VALENCE_TOLERANCE
+        )
     return analyse_density(valence, reference, program=program, timeout_s=timeout_s)
 
 
@@ -137,8 +142,19 @@ def analyse_density(
         raise CalculationError(
             f"The {chosen} program gave {len(charges.electrons)} charges for {len(content.species)} atoms."
         )
-    _require_electrons(charges.total_electrons, content.density.electrons, f"the charges of {chosen}")
+    _require_electrons(
+        charges.total_electrons, content.density.electrons, f"The charges of {chosen}", PARTITION_TOLERANCE
+    )
     return charges
+
+
+def _is_pybader_command(path: Path) -> bool:
+    """Tell whether an executable is the script that pip made for pybader."""
+    try:
+        with path.open("rb") as file:
+            return b"pybader" in file.read(4096)
+    except OSError:  # a program may be executable without being readable
+        return False
 
 
 def _run_bader(folder: Path, content: DensityFile, reference: DensityFile, timeout_s: float) -> AtomicCharges:
@@ -195,7 +211,7 @@ def _same_positions(first: DensityFile, second: DensityFile) -> bool:
     return bool((np.abs(difference - np.round(difference)) < 1e-4).all())
 
 
-def _require_electrons(found: float, expected: float, what: str) -> None:
+def _require_electrons(found: float, expected: float, what: str, tolerance: float) -> None:
     """Refuse a count that lost or gained electrons."""
-    if abs(found - expected) > ELECTRON_TOLERANCE:
-        raise CalculationError(f"{what} hold {found:.4f} electrons instead of {expected:.4f}; run it again.")
+    if abs(found - expected) > tolerance:
+        raise CalculationError(f"{what} add up to {found:.4f} electrons instead of {expected:.4f}; run it again.")

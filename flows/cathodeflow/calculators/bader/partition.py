@@ -32,9 +32,7 @@ def kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
         spec = importlib.util.find_spec("pybader")
         if spec is None or spec.submodule_search_locations is None:
             raise ModuleNotFoundError("pybader")
-        package = ModuleType("pybader")
-        package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["pybader"] = package
+        sys.modules["pybader"] = importlib.util.module_from_spec(spec)  # made, not executed
     methods, refinement, numerics = (
         importlib.import_module(f"pybader.{name}") for name in ("methods", "refinement", "utils")
     )

@@ -157,7 +157,8 @@ def hybrid_k_points(edges: Sequence[BandEdges], *, all_equivalent: bool = False)
     edges : sequence of BandEdges
         Of one or more calculations of the same crystal (e.g. the whole and, where wanted, each channel).
     all_equivalent : bool
-        Whether to list every k-point that carries an edge, instead of the first.
+        Whether to list every k-point that carries an edge, instead of one: where there is one that carries both edges
+        this one, otherwise the first of each.
 
     Returns
     -------
@@ -165,14 +166,24 @@ def hybrid_k_points(edges: Sequence[BandEdges], *, all_equivalent: bool = False)
         Fractional, in [-0.5, 0.5); points that differ by a reciprocal lattice vector are one point.
     """
     chosen: list[NDArray[np.float64]] = []
-    for edge in (end for found in edges for end in (found.vbm, found.cbm)):
-        for point in edge.k_points if all_equivalent else edge.k_points[:1]:
-            # Rounding first keeps 0.49999999 and -0.5 one point.
-            reduced = np.round(np.asarray(point, dtype=np.float64), 8)
-            reduced = reduced - np.floor(reduced + 0.5)
-            if not any(np.abs(reduced - other).max() < 1e-6 for other in chosen):
-                chosen.append(reduced)
+    for point in (point for found in edges for point in _carriers(found, all_equivalent)):
+        # Rounding first keeps 0.49999999 and -0.5 one point.
+        reduced = np.round(np.asarray(point, dtype=np.float64), 8)
+        reduced = reduced - np.floor(reduced + 0.5)
+        if not any(np.abs(reduced - other).max() < 1e-6 for other in chosen):
+            chosen.append(reduced)
     return np.array(chosen, dtype=np.float64).reshape(-1, 3)
+
+
+def _carriers(edges: BandEdges, all_equivalent: bool) -> list[tuple[float, float, float]]:
+    """Return the coordinates of one k-point per edge, or of all."""
+    ends = (edges.vbm, edges.cbm)
+    if all_equivalent:
+        return [point for edge in ends for point in edge.k_points]
+    shared = [
+        point for k, point in zip(edges.vbm.k_indices, edges.vbm.k_points, strict=True) if k in edges.cbm.k_indices
+    ]
+    return shared[:1] or [edge.k_points[0] for edge in ends]
 
 
 def _edge(

@@ -123,6 +123,29 @@ def test_a_finished_calculation_gives_its_valence_electrons_only(tmp_path):
         analysis.analyse_folder(tmp_path, [6.0, 6.0], program="pybader")
 
 
+def test_a_digit_that_changed_is_seen_by_the_electrons(tmp_path):
+    content = gaussians(CUBIC, [[0, 0, 0], [0.5, 0.5, 0.5]], [5.0, 6.0], ["V", "O"], shape=(12, 12, 12))
+    for name in ("CHGCAR", "AECCAR0", "AECCAR2"):
+        write_density(tmp_path / name, content, name)
+    total = content.density.electrons
+    text = (tmp_path / "CHGCAR").read_text()
+    (tmp_path / "CHGCAR").write_text(text.replace("E+02", "E+01", 1))
+    with pytest.raises(CalculationError, match="values of CHGCAR add up to"):
+        analysis.analyse_folder(tmp_path, [total - 6.0, 6.0])
+
+
+@needs_pybader
+def test_empty_space_does_not_disturb_the_charges():
+    content = gaussians(
+        np.diag([14.0, 6.0, 6.0]), [[0, 0, 0], [0.2, 0.1, 0]], [5.0, 3.0], ["V", "O"], shape=(84, 36, 36)
+    )
+    values = content.density.values
+    rough = np.where(values < 1e-6, np.random.default_rng(2).choice([0.0, 1e-9, -1e-9], values.shape), values)
+    emptied = replace(content, density=GridDensity(rough, content.density.lattice))
+    charges = analysis.analyse_density(emptied, program="pybader")
+    assert charges.electrons == pytest.approx([5.0, 3.0], abs=1e-3)
+
+
 def test_files_of_other_atoms_or_grids_are_refused(tmp_path):
     places = [[0, 0, 0], [0.5, 0.5, 0.5]]
     valence = gaussians(CUBIC, places, [5.0, 6.0], ["V", "O"], shape=(12, 12, 12))
