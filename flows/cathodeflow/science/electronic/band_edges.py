@@ -1,4 +1,4 @@
-"""Band edges, the gap, and the k-points that a one-shot hybrid calculation needs (S0 section 3.5)."""
+"""Band edges, the gap, and the k-points that a one-shot hybrid calculation needs (S0 section 2.1)."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def band_edges(
 
 
 def hybrid_k_points(edges: Sequence[BandEdges], *, all_equivalent: bool = False) -> NDArray[np.float64]:
-    """List the k-points at which a one-shot hybrid calculation gives the gap (S0 section 3.5), each once.
+    """List the k-points at which a one-shot hybrid calculation gives the gap (S0 section 2.1), each once.
 
     They go into the hybrid's KPOINTS with weight zero, beside the mesh that makes the Fock operator. The edges of a
     metal are listed too: the hybrid may open the gap that PBE closes.

@@ -1,4 +1,4 @@
-"""Charge transfer and oxidation states from the electrons inside atomic volumes (S3 section 3.2, S4 section 3.3)."""
+"""Charge transfer and oxidation states from the electrons inside atomic volumes (S3 section 3.1, S4 section 3.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cathodeflow.errors import CalculationError, DefinitionError
 
 STATE_SEPARATION = 0.25
-"""e; distance of the Bader charges of V3+ and V4+ (S4 section 3.3)."""
+"""e; distance of the Bader charges of V3+ and V4+ (S4 section 3.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def assign_oxidation_states(
 ) -> OxidationAssignment:
     """Give each atom the oxidation state whose reference charge is nearest.
 
-    Bader charges are smaller than formal charges and lie about 0.25 e apart for V3+ and V4+ (S4 section 3.3), so that
+    Bader charges are smaller than formal charges and lie about 0.25 e apart for V3+ and V4+ (S4 section 3.2), so that
     the references must come from cells in which the state is known (e.g. V3+ from Na3V2(PO4)2F3), by the same settings.
 
     Parameters
