@@ -135,9 +135,9 @@ def test_potentials_in_another_order_win_over_poscar_with_a_warning(write_run: C
 @pytest.mark.parametrize(
     ("symbol", "electrons"),
     {
-        "Na_pv": 7, "Li_sv": 3, "Na": 1, "Mg_pv": 8, "K_sv": 9, "Ca_sv": 10, "Ti_pv": 10, "V_pv": 11, "V_sv": 13, "V": 5,
-        "Cr_pv": 12, "Mn_pv": 13, "Fe_pv": 14, "Fe": 8, "Co": 9, "Ni_pv": 16, "Cu_pv": 17, "Cu": 11, "Zn": 12, "Al": 3,
-        "Ga_d": 13, "Ge_d": 14, "Si": 4, "P": 5, "S": 6, "O": 6, "F": 7, "Cl": 7, "Nb_pv": 11, "Mo_pv": 12,
+        "Na_pv": 7, "Li_sv": 3, "Na": 1, "Mg_pv": 8, "K_sv": 9, "Ca_sv": 10, "Ti_pv": 10, "V_pv": 11, "V_sv": 13,
+        "V": 5, "Cr_pv": 12, "Mn_pv": 13, "Fe_pv": 14, "Fe": 8, "Co": 9, "Ni_pv": 16, "Cu_pv": 17, "Cu": 11, "Zn": 12,
+        "Al": 3, "Ga_d": 13, "Ge_d": 14, "Si": 4, "P": 5, "S": 6, "O": 6, "F": 7, "Cl": 7, "Nb_pv": 11, "Mo_pv": 12,
         "W_pv": 12, "H": 1, "Sn_d": 14, "Y_sv": 11, "Zr_sv": 12,
     }.items(),
 )  # fmt: skip
