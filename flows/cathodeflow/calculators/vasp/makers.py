@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from atomate2.settings import Atomate2Settings
 from atomate2.vasp.flows.mp import MPGGADoubleRelaxMaker
 from atomate2.vasp.jobs.base import BaseVaspMaker, vasp_job
 from atomate2.vasp.jobs.mp import MPGGARelaxMaker, MPGGAStaticMaker
+from custodian.custodian import CustodianError
 from jobflow import Response
 from pymatgen.core import Structure
 from pymatgen.io.vasp.sets import VaspInputSet
@@ -22,7 +24,13 @@ from cathodeflow.calculators.vasp.handlers import Profile, fresh_handlers, fresh
 from cathodeflow.calculators.vasp.input_sets import KPoint, input_generator
 from cathodeflow.calculators.vasp.potcar_library import library_has
 from cathodeflow.calculators.vasp.preset import VaspPreset
-from cathodeflow.errors import DefinitionError
+from cathodeflow.calculators.vasp.results import (
+    interventions_in,
+    require_converged,
+    require_converged_document,
+    stopped_at_walltime,
+)
+from cathodeflow.errors import CalculationError, DefinitionError
 
 PARALLEL_TAGS = ("NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "NCSHMEM", "LSCALAPACK")
 """INCAR tags a site may set for itself (atomate2's VASP_INCAR_UPDATES): they change the speed, not the numbers."""
@@ -69,8 +77,28 @@ class PresetStaticMaker(MPGGAStaticMaker):
 def _run(
     maker: PresetRelaxMaker | PresetStaticMaker, structure: Structure, prev_dir: str | Path | None
 ) -> Response[Any]:
+    """Run a job; raises CalculationError for whatever VASP, custodian or the files say against it."""
     undecorated: Callable[..., Response[Any]] = getattr(BaseVaspMaker.make, "original")  # noqa: B009 - jobflow adds it
-    return undecorated(_for_this_machine(maker), structure, prev_dir)
+    folder = Path.cwd()
+    try:
+        response = undecorated(_for_this_machine(maker), structure, prev_dir)
+    except (
+        CustodianError,
+        ParseError,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        OSError,
+        EOFError,
+        AttributeError,
+    ) as error:
+        # What is raised for a run that left broken files differs from file to file.
+        done = interventions_in(folder)
+        if stopped_at_walltime(done):
+            require_converged(False, done, folder)
+        raise CalculationError(f"VASP gave nothing usable in {folder} ({type(error).__name__}: {error})") from error
+    require_converged_document(response.output, folder)
+    return response
 
 
 def _for_this_machine(maker: PresetRelaxMaker | PresetStaticMaker) -> PresetRelaxMaker | PresetStaticMaker:
@@ -125,7 +153,7 @@ def relax_maker(
     -------
     PresetRelaxMaker
         Its `make(structure, prev_dir=None)` makes a job that ends with emmet's TaskDoc. A run that did not converge
-        raises.
+        raises CalculationError, with a reason of its own where the walltime stopped it.
 
     Raises
     ------
@@ -139,8 +167,44 @@ def relax_maker(
         profile="high_energy" if high_energy else "relax",
         wall_time_s=wall_time_s,
         potcar_spec=potcar_spec,
-        stop_children_kwargs={"handle_unsuccessful": "error"},
+        stop_children_kwargs={"handle_unsuccessful": True},
     )
+
+
+def continuation(maker: PresetRelaxMaker, folder: Path) -> tuple[PresetRelaxMaker, Structure]:
+    """Go on where the walltime stopped a relaxation.
+
+    Parameters
+    ----------
+    maker : PresetRelaxMaker
+        Of the stopped run.
+    folder : Path
+        Where it ran.
+
+    Returns
+    -------
+    PresetRelaxMaker
+        Its job starts from the WAVECAR of `folder`, if there is one: make it with ``prev_dir=folder``.
+    Structure
+        The last geometry: what to make it with. Its sites are in the order of the stopped run's POSCAR.
+
+    Raises
+    ------
+    CalculationError
+        There is no whole CONTCAR to go on from; start anew.
+    """
+    written = next((path for path in (folder / "CONTCAR", folder / "CONTCAR.gz") if path.is_file()), None)
+    if written is None:
+        raise CalculationError(f"no CONTCAR to go on from in {folder}: start anew")
+    try:
+        structure = Structure.from_file(written)
+    except (ValueError, IndexError, OSError, EOFError) as error:
+        raise CalculationError(f"no whole CONTCAR to go on from in {folder} ({error}): start anew") from error
+    orbitals = [path for path in (folder / "WAVECAR", folder / "WAVECAR.gz") if path.is_file() and path.stat().st_size]
+    copied = {"additional_vasp_files": ("WAVECAR",)} if orbitals else {}
+    # The structure is given and the previous run did not end: nothing else is to be read from it.
+    writing = {**maker.write_input_set_kwargs, "from_prev": False}
+    return replace(maker, copy_vasp_kwargs=copied, write_input_set_kwargs=writing), structure
 
 
 def double_relax_maker(preset: VaspPreset, **options: Any) -> MPGGADoubleRelaxMaker:
@@ -190,7 +254,7 @@ def static_maker(
         wall_time_s=wall_time_s,
         potcar_spec=potcar_spec,
         copy_vasp_kwargs=copied,
-        stop_children_kwargs={"handle_unsuccessful": "error"},
+        stop_children_kwargs={"handle_unsuccessful": True},
     )
 
 

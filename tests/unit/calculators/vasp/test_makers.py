@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from custodian.custodian import CustodianError
 from custodian.vasp.handlers import WalltimeHandler
 from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.io.vasp.inputs import Incar, Kpoints
@@ -17,7 +16,7 @@ from cathodeflow.calculators.vasp.makers import (
     static_maker,
 )
 from cathodeflow.calculators.vasp.preset import load_preset
-from cathodeflow.errors import DefinitionError
+from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.science.hosts.host import load_packaged_host
 
 NVPF = load_packaged_host("nvpf").level("Na3").structure
@@ -111,7 +110,7 @@ def test_a_job_writes_the_presets_files_and_fails_where_vasp_writes_nothing(
     monkeypatch.setenv("ATOMATE2_VASP_CMD", "true")
     maker = relax_maker(RELAX)
     maker.run_vasp_kwargs["custodian_kwargs"] = {"polling_time_step": 0.1}
-    with pytest.raises(CustodianError, match="Validation failed"):
+    with pytest.raises(CalculationError, match="Validation failed"):
         PresetRelaxMaker.make.original(maker, NVPF)
     incar = Incar.from_file(tmp_path / "INCAR")
     assert (incar["ENCUT"], incar["EDIFF"], incar["EDIFFG"]) == (550, 1e-6, -0.01)
