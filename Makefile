@@ -39,10 +39,10 @@ demo-clean:
 	rm -rf $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-quick: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not service"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not service"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

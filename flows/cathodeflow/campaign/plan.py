@@ -24,8 +24,10 @@ class Plan:
 
     Attributes
     ----------
+    host : str
+        Its name.
     space : SpaceCounts
-        Compositions and arrangements per level, beside the paper's.
+        Compositions and arrangements per level.
     candidates : int
         Distinct arrangements over all levels after the ratio filter: what is predicted each round.
     jobs : dict
@@ -39,6 +41,7 @@ class Plan:
     """
 
     campaign: str
+    host: str
     space: SpaceCounts
     candidates: int
     jobs: dict[str, int]
@@ -125,6 +128,7 @@ def make_plan(definition: CampaignDefinition, host: Host, costs: UnitCosts | Non
     }
     return Plan(
         campaign=definition.name,
+        host=host.name,
         space=space,
         candidates=candidates,
         jobs=dict(jobs),

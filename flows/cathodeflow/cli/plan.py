@@ -10,6 +10,8 @@ from cathodeflow.cli.options import DEFINITION_FILE, DefinitionArgument, JsonOpt
 if TYPE_CHECKING:
     from cathodeflow.campaign.plan import Plan
 
+PAPER_HOST = "nvpf"  # whose counts S0 gives
+
 
 def plan(
     file: DefinitionArgument = Path(DEFINITION_FILE), project: ProjectOption = Path(), as_json: JsonOption = False
@@ -24,7 +26,8 @@ def plan(
 
     made = plan_of(file, project)
     if as_json:
-        print_json(asdict(made) | {"total_core_hours": made.total_core_hours, "paper": _paper()})
+        paper = {"paper": _paper()} if made.host == PAPER_HOST else {}
+        print_json(asdict(made) | {"total_core_hours": made.total_core_hours} | paper)
         return
     print_plan(made)
 
@@ -52,7 +55,7 @@ def print_plan(made: Plan) -> None:
 
     say(f"Campaign {made.campaign}: {made.candidates:,} candidates to predict per round")
     say()
-    _print_space(made.space)
+    _print_space(made)
     say()
     print_table(["jobs", "number"], [[kind, number] for kind, number in made.jobs.items()])
     say()
@@ -61,15 +64,18 @@ def print_plan(made: Plan) -> None:
     say(f"Unit costs: {made.cost_basis}. Disk: {size(made.disk_bytes)}.")
 
 
-def _print_space(space: Any) -> None:
+def _print_space(made: Plan) -> None:
     from cathodeflow.cli.output import print_table, say
     from cathodeflow.science.hosts.candidates import PAPER_COMPOUNDS, PAPER_SENTENCE, PAPER_STRUCTURES
 
+    space = made.space
     rows = [[level.level, level.compositions, level.distinct, level.arrangements] for level in space.levels]
     rows.append(["all", space.compositions, space.distinct, space.arrangements])
-    rows.append(["S0", PAPER_COMPOUNDS, None, PAPER_STRUCTURES])
+    if made.host == PAPER_HOST:
+        rows.append(["S0", PAPER_COMPOUNDS, None, PAPER_STRUCTURES])
     print_table(["level", "compositions", "distinct arrangements", "all arrangements"], rows)
-    say(PAPER_SENTENCE)
+    if made.host == PAPER_HOST:
+        say(PAPER_SENTENCE)
 
 
 def _paper() -> dict[str, Any]:

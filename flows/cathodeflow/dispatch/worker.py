@@ -123,9 +123,12 @@ class Worker:
 
     def run_one(self) -> bool:
         """Claim a job and run it; returns whether there was one."""
+        from fireworks.core import rocket
         from fireworks.core.fworker import FWorker
-        from fireworks.core.rocket import Rocket
 
+        # FireWorks' ping is a thread that outlives a job that ends by an error, for up to an hour. The launch names
+        # this process instead, and `reconcile` asks the operating system whether it lives.
+        rocket.start_ping_launch = _no_ping
         fworker = FWorker(
             name=f"{self.identity['host']}:{self.identity['pid']}",
             category=list(self.options.categories),
@@ -138,7 +141,7 @@ class Worker:
         firework, launch_id, directory = claim
         began = time.monotonic()
         with _inside(directory):
-            Rocket(_Claimed(self.launchpad, firework, launch_id), fworker, firework.fw_id).run()
+            rocket.Rocket(_Claimed(self.launchpad, firework, launch_id), fworker, firework.fw_id).run()
         say(f"job {firework.fw_id} ({firework.name}) ended after {time.monotonic() - began:.2f} s, log in {directory}")
         return True
 
@@ -149,6 +152,10 @@ class Worker:
         """Folder of one launch: `launches/<kind>/<key>/<launch>` in the project."""
         kind, key = (_as_name(str(spec.get(name) or "other")) for name in ("_kind", "_key"))
         return self.project.folder / LAUNCHES_FOLDER / kind / key / f"{fw_id}-{launch_id}"
+
+
+def _no_ping(_launchpad: Any, _launch_id: int) -> None:
+    """Stand in for FireWorks' `start_ping_launch`."""
 
 
 class _Claimed:

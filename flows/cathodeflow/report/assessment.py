@@ -11,14 +11,19 @@ from cathodeflow.records.model import Metrics, ModelRecord
 from cathodeflow.records.outcomes import Target
 from cathodeflow.report.contents import ReportContents
 from cathodeflow.report.figures.predicted_voltage import voltage_pairs
+from cathodeflow.report.published import NVPF
 from cathodeflow.report.wording import counted, number, sort_levels, working_ion
 from cathodeflow.science.energetics.voltage import VALENCE
 from cathodeflow.science.screening.criteria import PAPER_WINDOWS
 
-CHGNET_BIAS = (
+CHGNET_ON_NVPF = (
     "CHGNet puts the voltages of pristine NVPF in the right order but gets their size wrong: 1.98, 2.94 and 3.49 V for "
-    "V43, V32 and V21 against about 1.6, 3.7 and 4.2 V in experiment. Its cells are 3 to 5 % too large. Read every "
-    "voltage and volume here as CHGNet's, and trust comparisons between compositions more than absolute values."
+    "V43, V32 and V21 against about 1.6, 3.7 and 4.2 V in experiment. Its cells are 3 to 5 % too large."
+)
+CHGNET_ELSEWHERE = "CHGNet's voltages can be off by several tenths of a volt, and its cells are some percent too large."
+READ_AS_CHGNET = (
+    "Read every voltage and volume here as CHGNet's, and trust comparisons between compositions more than absolute "
+    "values."
 )
 DFT_LIMITS = (
     "The voltage limits of the rules are the paper's, made for DFT voltages: with this engine they cut another part of "
@@ -100,7 +105,7 @@ def caveats(contents: ReportContents) -> list[str]:
     list of str
         Sentences of plain text, most important first.
     """
-    found = [_engine(contents.campaign.provenance)]
+    found = [_engine(contents.campaign.provenance, contents.host)]
     if contents.verdicts and _has_the_papers_windows(contents):
         found.append(DFT_LIMITS)
     found += _surrogates(contents)
@@ -129,10 +134,10 @@ def _has_the_papers_windows(contents: ReportContents) -> bool:
     return any(name in names and tuple(used[name]) == PAPER_WINDOWS.get(name) for name in used)
 
 
-def _engine(provenance: str) -> str:
+def _engine(provenance: str, host: str | None) -> str:
     named = f"All energies come from {provenance}."
     if provenance.startswith("mlff:chgnet"):
-        return f"{named} {CHGNET_BIAS}"
+        return f"{named} {CHGNET_ON_NVPF if host == NVPF else CHGNET_ELSEWHERE} {READ_AS_CHGNET}"
     if provenance.startswith(("pair", "rehearsal", "test")):
         return f"{named} {TEST_ENGINE}"
     if provenance.startswith("mlff:"):

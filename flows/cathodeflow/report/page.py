@@ -162,7 +162,7 @@ def _ranking(contents: ReportContents) -> dict[str, Any]:
             ("With a noble metal", noble[:RANKED_ROWS], len(noble)),
             ("Without noble metals", other[:RANKED_ROWS], len(other)),
         ],
-        "score_formula": f"({high} \N{MINUS SIGN} {low})/{low}",
+        "ranked_by": _ranked_by(low, high),
         "rules": rule_order(contents.verdicts),
         "voltage_names": compositions.voltage_names(contents.verdicts),
         "limits": rule_limits(contents.campaign.definition, compositions.voltage_names(contents.verdicts)),
@@ -171,6 +171,12 @@ def _ranking(contents: ReportContents) -> dict[str, Any]:
         "holds": {record.composition: record.profile_holds for record in contents.substituted},
         "pristine_composition": contents.pristine.composition if contents.pristine else None,
     }
+
+
+def _ranked_by(low: str | None, high: str | None) -> str:
+    if low == high:
+        return "Ranked by the largest E_relax over the levels, smaller is better: with one voltage every score is zero"
+    return f"Ranked by the score ({high} \N{MINUS SIGN} {low})/{low}, smaller is better (S0 section 3.4)"
 
 
 def _results_by_rule(verdict: VerdictRecord) -> dict[str, Any]:

@@ -133,6 +133,8 @@ def screening_panel(contents: ReportContents) -> Panel:
     low, high = outer_voltages(contents.verdicts)
     if not low:
         return Panel("screening-map", title, NO_VERDICTS)
+    if low == high:
+        return Panel("screening-map", title, f"This host has one voltage, {low}: there is no plane to show.")
     caption = (
         f"Predicted {low} against {high} of every composition, V; dotted lines join equal scores "
         f"({high} \N{MINUS SIGN} {low})/{low}, and a smaller score is better (S0 section 3.4, after Fig. 3c)."

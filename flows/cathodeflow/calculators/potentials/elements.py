@@ -83,7 +83,10 @@ def _lattices(element: str) -> list[ElementalPhase]:
     phases = []
     volume = None
     if symmetry in {"fcc", "bcc", "hcp", "diamond", "rhombohedral", "sc"}:
-        atoms = bulk(element)
+        try:
+            atoms = bulk(element)
+        except ValueError as error:  # ase.data lists a lattice without what it takes to build it (Se, Te)
+            raise _no_structure(element) from error
         volume = atoms.cell.volume / len(atoms)
         phases.append(ElementalPhase(symmetry, AseAtomsAdaptor.get_structure(atoms)))
     if not Element(element).is_metal:
