@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,8 +73,9 @@ def interventions_of(document: TaskDoc) -> tuple[Intervention, ...]:
 def interventions_in(folder: Path) -> tuple[Intervention, ...]:
     """Read what custodian did in a run's folder; nothing where it left no log, or one that is cut off."""
     try:
-        log = json.loads((folder / "custodian.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        plain, zipped = folder / "custodian.json", folder / "custodian.json.gz"
+        log = json.loads(plain.read_bytes() if plain.is_file() else gzip.decompress(zipped.read_bytes()))
+    except (FileNotFoundError, gzip.BadGzipFile, EOFError, ValueError):
         return ()
     return interventions(correction for entry in log for correction in entry.get("corrections") or ())
 

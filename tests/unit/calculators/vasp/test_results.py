@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from jobflow import run_locally
+from jobflow import Flow, run_locally
 from pymatgen.core import Lattice, Structure
+from pymatgen.io.vasp.inputs import Incar, Kpoints
+from pymatgen.io.vasp.outputs import Vasprun
 
 from cathodeflow.calculators.potentials.pair import PairCalculator
 from cathodeflow.calculators.rehearsal.executables import private_bin
 from cathodeflow.calculators.rehearsal.faults import VARIABLE as FAULTS
 from cathodeflow.calculators.rehearsal.potential import VARIABLE as POTENTIAL
 from cathodeflow.calculators.rehearsal.vasp_std import PACE_VARIABLE
-from cathodeflow.calculators.vasp.makers import PresetRelaxMaker, continuation, relax_maker
+from cathodeflow.calculators.vasp.makers import (
+    PresetRelaxMaker,
+    PresetStaticMaker,
+    continuation,
+    relax_maker,
+    static_maker,
+)
 from cathodeflow.calculators.vasp.preset import load_preset
 from cathodeflow.calculators.vasp.results import (
     Intervention,
@@ -66,7 +75,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     return set_faults
 
 
-def quick(maker: PresetRelaxMaker) -> PresetRelaxMaker:
+MakerT = TypeVar("MakerT", PresetRelaxMaker, PresetStaticMaker)
+
+
+def quick(maker: MakerT) -> MakerT:
     maker.run_vasp_kwargs["custodian_kwargs"] = {"polling_time_step": 0.25, "monitor_freq": 1}
     return maker
 
@@ -96,6 +108,32 @@ def test_a_relaxation_comes_back_in_the_order_of_the_cell(machine: Callable[...,
     done = interventions_of(document)
     assert [(step.handler, step.errors) for step in done] == [("VaspErrorHandler", ("zbrent",))]
     assert done[0].changes
+
+
+def test_the_static_run_finds_the_band_edges_and_the_hybrid_run_computes_them(
+    machine: Callable[..., None], tmp_path: Path
+) -> None:
+    machine()
+    relax = quick(relax_maker(PRESET)).make(START)
+    static = quick(static_maker(load_preset("s0_static"))).make(relax.output.structure, prev_dir=relax.output.dir_name)
+    hybrid = quick(static_maker(load_preset("s0_hse_band_edges"))).make(
+        static.output.structure, prev_dir=static.output.dir_name
+    )
+    flow = Flow([relax, static, hybrid])
+    responses = run_locally(flow, create_folders=True, root_dir=tmp_path, ensure_success=True)
+    documents = [responses[job.uuid][1].output for job in (relax, static, hybrid)]
+    folders = [Path(document.dir_name.split(":")[-1]) for document in documents]
+    bands = Vasprun(folders[1] / "vasprun.xml.gz", parse_potcar_file=False).get_band_structure(efermi="smart")
+    edges = [tuple(edge["kpoint"].frac_coords) for edge in (bands.get_vbm(), bands.get_cbm())]
+    kpoints = Kpoints.from_file(folders[2] / "KPOINTS.gz")
+    points = zip(kpoints.kpts, kpoints.kpts_weights or [], strict=True)
+    assert [tuple(point) for point, weight in points if weight == 0] == edges
+    gaps = [document.calcs_reversed[0].output.bandgap for document in documents]
+    assert gaps[2] > gaps[1] > 0
+    assert (folders[1] / "AECCAR2.gz").exists()
+    fresh, carried = (Incar.from_file(folder / "INCAR.gz")["MAGMOM"] for folder in folders[:2])
+    assert sorted(set(fresh)) == [0.6, 5]
+    assert carried != fresh  # the moments the relaxation ended with
 
 
 def test_a_walltime_stop_has_its_own_reason_and_the_next_attempt_goes_on(
@@ -176,6 +214,17 @@ def test_a_folder_without_a_whole_log_tells_of_no_interventions(tmp_path: Path) 
     assert interventions_in(tmp_path) == ()
     (tmp_path / "custodian.json").write_text('[{"corrections": [')
     assert interventions_in(tmp_path) == ()
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_log_is_read_before_and_after_the_folder_is_zipped(tmp_path: Path, zipped: bool) -> None:
+    log = b'[{"corrections": [{"handler": {"@class": "StdErrHandler"}, "errors": ["kpoints_trans"], "actions": []}]}]'
+    name = "custodian.json.gz" if zipped else "custodian.json"
+    (tmp_path / name).write_bytes(gzip.compress(log) if zipped else log)
+    assert interventions_in(tmp_path) == (Intervention("StdErrHandler", ("kpoints_trans",), ()),)
+    if zipped:
+        (tmp_path / name).write_bytes(gzip.compress(log)[:-9])
+        assert interventions_in(tmp_path) == ()
 
 
 def test_there_is_no_going_on_without_a_whole_contcar(tmp_path: Path) -> None:
