@@ -153,13 +153,13 @@ def _calculate(run: _Run, ranks: int, started: float) -> bool:
     from cathodeflow.calculators.rehearsal import electrons, outcar, vasprun
     from cathodeflow.calculators.rehearsal.densities import grid_of
     from cathodeflow.calculators.rehearsal.ionic import ionic_steps
-    from cathodeflow.calculators.rehearsal.potential import load_potential, potential_name
+    from cathodeflow.calculators.rehearsal.potential import load_potential
 
     inputs = run.inputs
     moments = electrons.moments(inputs)
     run.say(vasprun.header(inputs), "vasprun.xml")
     run.say(outcar.outcar_header(inputs, ranks, grid_of(inputs, inputs.cell)), "OUTCAR")
-    calculator = load_potential(potential_name())
+    calculator = load_potential()
     last_number = max(1, inputs.incar.integer("NSW")) if inputs.incar.ibrion != -1 else 1
     previous = 0.0
     never = run.has("unconverged_ionic") is not None
@@ -297,6 +297,7 @@ def _finish(run: _Run, step: IonicStep, final: _Electrons, started: float) -> No
 def _moments(inputs: VaspInputs, step: IonicStep, calculator: Any) -> np.ndarray:
     """Return the moments of the last geometry: CHGNet's where it is the potential, with the signs of MAGMOM."""
     import numpy as np
+    from ase.data import atomic_numbers
 
     from cathodeflow.calculators.rehearsal import electrons
     from cathodeflow.calculators.rehearsal.potential import magnetic_moments
@@ -304,7 +305,8 @@ def _moments(inputs: VaspInputs, step: IonicStep, calculator: Any) -> np.ndarray
     stated = electrons.moments(inputs)
     if inputs.spins == 1:
         return stated
-    predicted = magnetic_moments(calculator, inputs.elements, step)
+    numbers = np.array([atomic_numbers[name] for name in inputs.elements])
+    predicted = magnetic_moments(calculator, numbers, step.cell, step.fractional @ step.cell)
     if predicted is None:
         return stated
     given = inputs.incar.numbers("MAGMOM") or [1.0]

@@ -1,0 +1,122 @@
+"""One loaded potential for many runs: the worker keeps it, the stand-ins it starts ask it through a socket.
+
+Loading torch and CHGNet takes longer than relaxing a crystal. A worker that rehearses job after job loads them once,
+serves them from a thread while custodian waits, and the stand-ins need neither. Without the service, or on another
+machine, each stand-in loads the potential itself; the numbers are the same.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.errors import CalculationError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VARIABLE = "CATHODEFLOW_REHEARSAL_SERVICE"
+"""Socket of the service; set by it for the processes that the worker starts."""
+
+
+@contextmanager
+def potential_service(name: str) -> Iterator[Path]:
+    """Serve a potential to the stand-ins started meanwhile.
+
+    Parameters
+    ----------
+    name : str
+        As in `potential.load_potential`; the environment asks for the same one meanwhile.
+
+    Yields
+    ------
+    Path
+        The socket, in a folder that only this user can enter.
+
+    Raises
+    ------
+    CalculationError
+        There is no such potential.
+    """
+    from cathodeflow.calculators.rehearsal import potential
+
+    calculator = potential.load_local(name)
+    before = {variable: os.environ.get(variable) for variable in (VARIABLE, potential.VARIABLE)}
+    with tempfile.TemporaryDirectory(prefix="cathodeflow-") as folder:
+        socket = Path(folder) / "potential"
+        with Listener(str(socket), family="AF_UNIX") as listener:
+            threading.Thread(target=_accept, args=(listener, calculator, threading.Lock()), daemon=True).start()
+            os.environ.update({VARIABLE: str(socket), potential.VARIABLE: name})
+            try:
+                yield socket
+            finally:
+                for variable, value in before.items():
+                    if value is None:
+                        os.environ.pop(variable, None)
+                    else:
+                        os.environ[variable] = value
+                with suppress(OSError), Client(str(socket), family="AF_UNIX") as last:
+                    last.send(None)
+
+
+def _accept(listener: Listener, calculator: Any, lock: threading.Lock) -> None:
+    while True:
+        try:
+            connection = listener.accept()
+            request = connection.recv()
+        except (OSError, EOFError):
+            continue  # a stand-in was killed at that moment
+        if request is None:
+            return
+        threading.Thread(target=_serve, args=(connection, request, calculator, lock), daemon=True).start()
+
+
+def _serve(connection: Connection, request: Any, calculator: Any, lock: threading.Lock) -> None:
+    from cathodeflow.calculators.rehearsal.potential import evaluate, magnetic_moments
+
+    with connection, suppress(OSError, EOFError):
+        while True:
+            kind, crystal = request
+            try:
+                with lock:
+                    reply = (evaluate if kind == "evaluate" else magnetic_moments)(calculator, *crystal)
+                connection.send(("done", reply))
+            except CalculationError as error:
+                connection.send(("error", (str(error), error.reason)))
+            request = connection.recv()
+
+
+class ServedPotential:
+    """A potential in another process.
+
+    Parameters
+    ----------
+    socket : str
+        Of the service.
+    """
+
+    def __init__(self, socket: str) -> None:
+        self.connection = Client(socket, family="AF_UNIX")
+
+    def ask(self, kind: str, numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> Any:
+        """Return what the potential says: of ``evaluate`` energy, forces and stress, of ``moments`` a list or None.
+
+        Raises
+        ------
+        CalculationError
+            What the potential raised, or the service is gone.
+        """
+        try:
+            self.connection.send((kind, (numbers, cell, positions)))
+            outcome, reply = self.connection.recv()
+        except (OSError, EOFError) as error:
+            raise CalculationError(f" REHEARSAL: the worker that served the potential is gone: {error}") from error
+        if outcome == "error":
+            raise CalculationError(*reply)
+        return reply
