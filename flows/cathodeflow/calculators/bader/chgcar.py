@@ -33,7 +33,7 @@ _AUGMENTATION = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single truth
 class DensityFile:
     """What a CHGCAR-like file holds.
 
@@ -151,7 +151,11 @@ def _header(text: str) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np
         raise ValueError(f"{len(lines) - _HEADER_LINES} positions for {sum(counts)} atoms")
     elements = [match.group() for match in found if match]
     species = tuple(element for element, count in zip(elements, counts, strict=True) for _ in range(count))
-    positions = np.array([[float(word) for word in line.split()[:3]] for line in lines[_HEADER_LINES:]])
+    rows = [line.split() for line in lines[_HEADER_LINES:]]
+    # Behind the coordinates some writers put the element; a number there is a coordinate that broke in two.
+    if any(_NUMBER.fullmatch(word) for row in rows for word in row[3:]):
+        raise ValueError("a position has more than three coordinates")
+    positions = np.array([[float(word) for word in row[:3]] for row in rows])
     if positions.shape != (len(species), 3) or not np.isfinite(positions).all():
         raise ValueError("a position is incomplete")
     if not lines[7].strip().lower().startswith("d"):

@@ -19,6 +19,8 @@ from cathodeflow.science.electronic.bonding import BondIcohp
 
 _ATOM = re.compile(r"([A-Z][a-z]?)(\d+)")
 _SPIN_HEADER = re.compile(r"for\s+spin\s+(\d)")
+_HEADER = re.compile(r"COHP#|for spin")
+_CONTROL = re.compile(r"[^\t\n\r -~]")
 _DECIMALS = re.compile(r"-?\d+\.(\d+)")
 # pymatgen's parsers raise these on lines that lack words or hold others than expected.
 _PARSER_ERRORS = (ValueError, IndexError, KeyError, RuntimeError, TypeError, UnboundLocalError, AttributeError)
@@ -157,8 +159,7 @@ def read_lobsterout(path: Path) -> ProjectionQuality:
     from pymatgen.io.lobster import Lobsterout
 
     text = _text(path)
-    last = text.rstrip("\n").splitlines()[-1:]
-    if "finished in" not in text or not last or not re.search(r"\d+ ms of sys", last[0]):
+    if not re.search(r"\d+ ms of sys", text.partition("finished in")[2]):
         raise CalculationError(f"LOBSTER did not finish: {path.name} lacks its last lines; run LOBSTER again.")
     try:
         with warnings.catch_warnings():
@@ -195,14 +196,16 @@ def _announced(path: Path) -> tuple[int, int]:
 
 
 def _require_whole_lines(name: str, text: str) -> None:
-    """Refuse a list whose last line is not whole: LOBSTER writes every value with the same number of decimals."""
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    rows = [words for words in lines if words[0].isdigit()]
-    if not rows or lines[-1] is not rows[-1]:
+    """Refuse a list with a line that is not whole: all have as many words, with as many decimals, as the first."""
+    if _CONTROL.search(text):
+        raise CalculationError(f"{name} holds bytes that are no text; run LOBSTER again.")
+    lines = [line for line in text.splitlines() if line.strip()]
+    rows = [line.split() for line in lines if not _HEADER.search(line)]
+    if not rows or _HEADER.search(lines[-1]):
         raise CalculationError(f"{name} holds no bonds or ends in a header; run LOBSTER again.")
-    first, last = rows[0], rows[-1]
-    if [_decimals(word) for word in first[3:]] != [_decimals(word) for word in last[3:]]:
-        raise CalculationError(f"{name} ends in the middle of a line; run LOBSTER again.")
+    patterns = {tuple(_decimals(word) for word in row[3:]) for row in rows}
+    if len(patterns) != 1 or not all(row[0].isdigit() for row in rows):
+        raise CalculationError(f"{name} holds a line that is not whole; run LOBSTER again.")
 
 
 def _decimals(word: str) -> int | None:

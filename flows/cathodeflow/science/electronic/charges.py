@@ -14,7 +14,7 @@ STATE_SEPARATION = 0.25
 """e; distance of the Bader charges of V3+ and V4+ (S4 section 3.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single truth
 class AtomicCharges:
     """A cell's electrons divided among its atoms by the zero-flux surfaces of the density (Bader).
 

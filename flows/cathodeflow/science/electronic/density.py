@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cathodeflow.errors import CalculationError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single truth
 class GridDensity:
     """Electrons per volume on a grid; point (i, j, k) lies at fractional (i/nx, j/ny, k/nz).
 

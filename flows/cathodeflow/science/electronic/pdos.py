@@ -12,7 +12,7 @@ from cathodeflow.errors import CalculationError
 SHELLS = "spdf"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single truth
 class PartialDos:
     """The density of states projected on atoms and orbitals.
 

@@ -111,6 +111,16 @@ def test_surfaces_come_from_the_reference_and_electrons_from_the_density():
 
 
 @needs_pybader
+def test_moments_are_summed_in_the_same_volumes():
+    places = [[0.1, 0.2, 0.3], [0.6, 0.7, 0.8]]
+    reference = gaussians(TRICLINIC, places, [6.5, 1.5], ["V", "O"], shape=(30, 28, 32))
+    moments = analysis.analyse_density(
+        gaussians(TRICLINIC, places, [2.0, -0.1], ["V", "O"], shape=(30, 28, 32)), reference, program="pybader"
+    )
+    assert moments.electrons == pytest.approx([2.0, -0.1], abs=1e-3)
+
+
+@needs_pybader
 def test_a_finished_calculation_gives_its_valence_electrons_only(tmp_path):
     places = [[0, 0, 0], [0.5, 0.5, 0.5]]
     valence = gaussians(CUBIC, places, [5.0, 6.0], ["V", "O"])

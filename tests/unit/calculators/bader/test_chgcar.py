@@ -100,7 +100,7 @@ def test_a_file_cut_anywhere_is_refused_or_has_lost_only_what_is_not_used(tmp_pa
 
 @settings(max_examples=200, deadline=None)
 @given(place=st.integers(0, len(TEXT) - 1), byte=st.integers(0, 255))
-def test_a_damaged_byte_never_hangs_and_never_changes_the_shape_unseen(tmp_path_factory, place, byte):
+def test_a_damaged_byte_is_refused_or_changes_one_number_at_most(tmp_path_factory, place, byte):
     raw = bytearray(TEXT.encode())
     raw[place] = byte
     path = tmp_path_factory.mktemp("chgcar") / "CHGCAR"
@@ -109,12 +109,14 @@ def test_a_damaged_byte_never_hangs_and_never_changes_the_shape_unseen(tmp_path_
         content = read_density(path)
     except CalculationError:
         return
-    assert content.density.values.shape == SHAPE
-    assert len(content.species) == len(SPECIES)
-    assert np.isfinite(content.density.values).all()
-    changed = ~np.isclose(content.density.values * abs(np.linalg.det(content.density.lattice)), VALUES[0], rtol=1e-9)
-    # A digit turned into another is seen by the sum alone: `analyse_folder` compares it with the valence electrons.
-    assert changed.sum() <= 1 or chr(byte) in "-.0123456789 \t\n"
+    volume = abs(np.linalg.det(content.density.lattice))
+    scale = content.density.lattice[0, 0] / TRICLINIC[0, 0]
+    differing = [
+        ~np.isclose(content.density.values * volume, VALUES[0], rtol=1e-9),
+        ~np.isclose(content.positions, PLACES, atol=1e-12),
+        ~np.isclose(content.density.lattice, TRICLINIC) & ~np.isclose(content.density.lattice, TRICLINIC * scale),
+    ]
+    assert sum(int(changed.sum()) for changed in differing) <= 1
 
 
 def test_exponents_of_three_digits_are_read_as_fortran_writes_them(tmp_path):

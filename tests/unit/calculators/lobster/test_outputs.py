@@ -137,6 +137,30 @@ def test_a_list_cut_anywhere_is_refused_or_has_lost_nothing(tmp_path_factory, ca
     assert result.bonds == whole.bonds
 
 
+@pytest.mark.parametrize("case", LISTS)
+@settings(max_examples=60, deadline=None)
+@given(part=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_a_damaged_byte_is_refused_or_changes_one_number_at_most(tmp_path_factory, case, part, byte):
+    text, spins = LISTS[case]
+    folder = folder_of(tmp_path_factory.mktemp("lobster"), spins, text, "orbitals" in case)
+    raw = bytearray(text.encode())
+    raw[int(part * len(raw))] = byte
+    (folder / "ICOHPLIST.lobster").write_bytes(bytes(raw))
+    try:
+        found = read_lobster(folder, SPECIES).bonds
+    except CalculationError:
+        return
+    assert len(found) == len(BONDS)
+    changed = sum(
+        (bond.atoms != (int(first[1:]) - 1, int(second[1:]) - 1))
+        + (bond.length != length)
+        + (bond.translation != shift)
+        + sum(one != other for one, other in zip(bond.icohp, values, strict=False))
+        for bond, (first, second, length, shift, *values) in zip(found, BONDS, strict=True)
+    )
+    assert changed <= 1
+
+
 @settings(max_examples=80, deadline=None)
 @given(spins=st.sampled_from([1, 2]), part=st.floats(0, 1, exclude_max=True))
 def test_a_protocol_cut_before_its_end_is_refused(tmp_path_factory, spins, part):

@@ -47,6 +47,31 @@ def test_the_gap_put_in_is_the_gap_found(top, gap, vbm_at, cbm_at, order):
     assert (found.vbm.band, found.cbm.band) == (1, 2)
 
 
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**31), spins=st.integers(1, 2), filled=st.integers(1, 4))
+def test_pymatgen_finds_the_same_gap_and_edges(seed, spins, filled):
+    from pymatgen.core import Lattice
+    from pymatgen.electronic_structure.bandstructure import BandStructure
+    from pymatgen.electronic_structure.core import Spin
+
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-0.5, 0.5, (7, 3))
+    energies = np.sort(rng.uniform(-5, 5, (spins, 7, 6)), axis=2)
+    energies[:, :, filled:] += max(0.0, energies[:, :, filled - 1].max() - energies[:, :, filled].min() + 0.1)
+    occupations = np.zeros_like(energies)
+    occupations[:, :, :filled] = 1.0
+    fermi = (energies[:, :, filled - 1].max() + energies[:, :, filled].min()) / 2
+    channels = dict(zip((Spin.up, Spin.down), energies.transpose(0, 2, 1), strict=False))
+    theirs = BandStructure(points, channels, Lattice.cubic(4), fermi)
+    ours = band_edges(energies, occupations, points, np.ones(7))
+    gap = theirs.get_band_gap()
+    assert ours.gap == pytest.approx(gap["energy"])
+    assert ours.is_direct == gap["direct"]
+    assert ours.vbm.energy == pytest.approx(theirs.get_vbm()["energy"])
+    assert ours.vbm.k_points[0] == pytest.approx(theirs.get_vbm()["kpoint"].frac_coords)
+    assert ours.cbm.k_points[0] == pytest.approx(theirs.get_cbm()["kpoint"].frac_coords)
+
+
 def test_edges_may_lie_in_different_spin_channels():
     energies, occupations = insulator(spins=2)
     energies[1, :, :2] -= 1.0  # the filled states of the down channel lie lower
