@@ -11,7 +11,7 @@ CUBIC = np.diag([6.0, 6.0, 6.0])
 TRICLINIC = np.array([[6.2, 0.0, 0.0], [1.4, 5.9, 0.0], [-0.9, 1.1, 6.4]])
 
 
-def gaussians(lattice, positions, electrons, species, *, shape=(48, 48, 48), width=0.35):
+def gaussians(lattice, positions, electrons, species, *, shape=(36, 36, 36), width=0.35):
     """Return normalised Gaussians, each summed over its periodic images; they hardly overlap."""
     lattice, positions = np.asarray(lattice, float), np.asarray(positions, float)
     grid = np.stack(np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij"), axis=-1)

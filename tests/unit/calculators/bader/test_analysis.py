@@ -147,7 +147,7 @@ def test_a_digit_that_changed_is_seen_by_the_electrons(tmp_path):
 @needs_pybader
 def test_empty_space_does_not_disturb_the_charges():
     content = gaussians(
-        np.diag([14.0, 6.0, 6.0]), [[0, 0, 0], [0.2, 0.1, 0]], [5.0, 3.0], ["V", "O"], shape=(84, 36, 36)
+        np.diag([14.0, 6.0, 6.0]), [[0, 0, 0], [0.2, 0.1, 0]], [5.0, 3.0], ["V", "O"], shape=(72, 30, 30)
     )
     values = content.density.values
     rough = np.where(values < 1e-6, np.random.default_rng(2).choice([0.0, 1e-9, -1e-9], values.shape), values)
