@@ -99,3 +99,19 @@ def test_a_shell_sees_137_of_a_killed_run(
     asked = environment({"kind": "killed", "step": 1})
     done = subprocess.run(command, cwd=folder, env=asked, capture_output=True, check=False)
     assert done.returncode == 137
+
+
+@pytest.mark.parametrize("file", ["OSZICAR", "vasprun.xml", "CHGCAR"])
+def test_a_truly_full_disk_ends_as_the_rehearsed_one(
+    write_run: Callable[..., Path],
+    environment: Callable[..., Any],
+    start: Callable[..., subprocess.Popen[str]],
+    file: str,
+) -> None:
+    folder = write_run(NSW="2")
+    (folder / file).symlink_to("/dev/full")
+    process = start(folder, environment())
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 38
+    assert "No space left on device" in errors
+    assert "Traceback" not in errors
