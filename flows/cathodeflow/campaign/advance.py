@@ -282,4 +282,6 @@ def _closing_words(context: StageContext, shortlist: list[str]) -> str:
         words = f"{len(shortlist) - 1} compositions validated"
     elif context.definition.validation.per_list == 0:
         words = "no validation asked for"
-    return f"{words}; {quarantined} labels quarantined ({_reasons(context)})" if quarantined else words
+    if not quarantined:
+        return words
+    return f"{words}; {quarantined} {'label' if quarantined == 1 else 'labels'} quarantined ({_reasons(context)})"
