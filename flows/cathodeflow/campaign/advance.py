@@ -256,9 +256,6 @@ def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
         shortlist = choose_shortlist(context, campaign.round)
     if campaign.stage == Stage.VALIDATE:
         record_validations(context)
-    if decision.left_out:
-        message = f"the budget of {definition.budget.core_hours} core-hours is spent: {len(decision.left_out)} left out"
-        transitions.append_event(project, campaign.id, "budget", message, {"left_out": list(decision.left_out)})
     chosen = sum(len(keys) for keys in campaign.selections.values())
     budget_spent = definition.budget.core_hours is not None and spent(context) >= definition.budget.core_hours
     labels_left = 0 if budget_spent else definition.labels.total - chosen
@@ -270,7 +267,12 @@ def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
         changes[f"selections.{number}"] = choose_candidates(context, number)
     if stage == Stage.DONE:
         changes["message"] = _closing_words(context, shortlist)
-    return transitions.enter_stage(project, campaign, stage, number, changes)
+    with project.transaction():  # so that a tick that is killed and repeated says it once
+        if decision.left_out:
+            spent_words = f"the budget of {definition.budget.core_hours} core-hours is spent"
+            message = f"{spent_words}: {len(decision.left_out)} left out"
+            transitions.append_event(project, campaign.id, "budget", message, {"left_out": list(decision.left_out)})
+        return transitions.enter_stage(project, campaign, stage, number, changes)
 
 
 def _closing_words(context: StageContext, shortlist: list[str]) -> str:
