@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,15 +88,12 @@ class WorkerPool:
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         logs = self._folder / "logs"
         logs.mkdir(exist_ok=True)
-        environment = os.environ | dict.fromkeys(
-            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(self._threads)
-        )
         command = [sys.executable, "-m", "cathodeflow.dispatch.worker", "--project", str(self._folder)]
         command += ["--campaign", self._campaign, "--worker-id", str(number), "--threads", str(self._threads)]
         command += ["--parent", str(os.getpid())]
         with (logs / f"worker-{number}.log").open("ab") as log:
             # An own session: Ctrl-C in the terminal reaches the driver only, which then decides for the workers.
-            return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
 @dataclass
@@ -104,12 +101,10 @@ class Interruption:
     """How often a person asked the driver to end (Ctrl-C, or SIGTERM)."""
 
     asked: int = 0
-    signals: list[int] = field(default_factory=list)
 
-    def __call__(self, signum: int, _frame: FrameType | None) -> None:
+    def __call__(self, _signum: int, _frame: FrameType | None) -> None:
         """Count a signal."""
         self.asked += 1
-        self.signals.append(signum)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
@@ -60,9 +61,13 @@ class LabelStage(StageWork):
             list(candidate.composition.elements),
             candidate.mask,
             definition.engine.model_dump(),
-            reference_energies(self.context),
+            self._references,
             max_volume_change=definition.labels.max_volume_change,
         )
+
+    @cached_property
+    def _references(self) -> dict[str, float]:
+        return reference_energies(self.context)
 
     def record(self, job: JobView, output: Any) -> None:
         """Write the label, done or quarantined."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
@@ -87,7 +88,11 @@ class TrainStage(StageWork):
         return next(member for member in self._members() if train_key(self.context.round, *member) == key)
 
     def _rows(self, target: Target) -> list[dict[str, Any]]:
-        """Return the usable labels of this and earlier rounds, in the order they were chosen."""
+        return [self._row(label, target) for label in self._labels]
+
+    @cached_property
+    def _labels(self) -> list[dict[str, Any]]:
+        """The usable labels of this and earlier rounds, in the order they were chosen."""
         campaign = self.context.campaign
         chosen = [key for number in range(campaign.round + 1) for key in campaign.selections[str(number)]]
         found = self.context.project.database["labels"].find(
@@ -95,7 +100,7 @@ class TrainStage(StageWork):
             {"relaxation.forces": 0},
         )
         labels = {document["key"]: document for document in found}
-        return [self._row(labels[key], target) for key in chosen if key in labels]
+        return [labels[key] for key in chosen if key in labels]
 
     def _row(self, label: dict[str, Any], target: Target) -> dict[str, Any]:
         row = {name: label[name] for name in ("key", "level", "elements", "mask")}

@@ -74,7 +74,10 @@ class StageContext:
     @cached_property
     def host(self) -> Host:
         """The campaign's host."""
-        return self.campaign.host.build()
+        from cathodeflow.jobs.host import host_from
+
+        # Kept by the process: a tick must not read the crystals anew.
+        return host_from(self.campaign.host.model_dump())
 
     @property
     def round(self) -> int:
