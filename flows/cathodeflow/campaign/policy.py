@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cathodeflow.records.outcomes import JobKind, Outcome, Stage
+from cathodeflow.records.outcomes import Outcome, Stage
 
 # FireWorks' words for a job that still has a future of its own.
 ACTIVE_STATES = frozenset({"WAITING", "READY", "RESERVED", "RUNNING", "PAUSED", "DEFUSED", "ARCHIVED"})
-
-JOB_OF_STAGE: Mapping[Stage, JobKind] = {
-    Stage.REFERENCE: JobKind.REFERENCE,
-    Stage.LABEL: JobKind.LABEL,
-    Stage.TRAIN: JobKind.TRAIN,
-    Stage.PREDICT: JobKind.PREDICT,
-    Stage.SCREEN: JobKind.SCREEN,
-    Stage.VALIDATE: JobKind.LABEL,
-}
 
 
 @dataclass(frozen=True)
@@ -90,11 +81,6 @@ class Decision:
     finished: bool = False
     stop: str | None = None
     left_out: tuple[str, ...] = field(default=())
-
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do but wait."""
-        return not (self.harvest or self.failures or self.submit or self.finished or self.stop)
 
 
 def decide(snapshot: StageSnapshot) -> Decision:

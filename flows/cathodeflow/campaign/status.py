@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign.pace import Pace, estimate_seconds_left, label_seconds, stage_durations
+from cathodeflow.campaign.transitions import unknown_campaign
 from cathodeflow.dispatch.jobs import count_states, list_fireworks
-from cathodeflow.errors import CampaignError
+from cathodeflow.records.document import in_utc
 from cathodeflow.records.outcomes import CampaignState, JobKind, Purpose, Stage, Target
 
 if TYPE_CHECKING:
@@ -121,16 +122,16 @@ def read_status(project: Project, name: str) -> StatusReport:
     """
     document = project.get("campaigns", name)
     if document is None:
-        there = ", ".join(project.campaign_names()) or "none yet: `cflow launch campaign.yaml`"
-        raise CampaignError(f"no campaign named {name!r} in {project.folder}; there are: {there}")
+        raise unknown_campaign(project, name)
     now = datetime.now(UTC)
-    started, finished = _utc(document["started_at"]), _utc(document.get("finished_at"))
-    times = [{**entry, "entered_at": _utc(entry["entered_at"])} for entry in document["stage_times"]]
+    started = in_utc(document["started_at"])
+    finished = in_utc(document["finished_at"]) if document.get("finished_at") is not None else None
+    times = [{**entry, "entered_at": in_utc(entry["entered_at"])} for entry in document["stage_times"]]
     levels = project.count_by("candidates", "level", {"campaign": name})
     jobs = count_states(project, name)
     done, wanted = _stage_progress(project, document, levels)
     lease = document.get("lease")
-    holder = lease["holder"] if lease is not None and _utc(lease["expires_at"]) > now else None
+    holder = lease["holder"] if lease is not None and in_utc(lease["expires_at"]) > now else None
     best, best_from = _best_candidates(project, document)
     entered = times[-1]["entered_at"] if times else started
     return StatusReport(
@@ -158,11 +159,6 @@ def read_status(project: Project, name: str) -> StatusReport:
         shortlist=list(document["shortlist"]),
         surrogates=_surrogates(project, name),
     )
-
-
-def _utc(moment: datetime | None) -> Any:
-    """Mark a time of the store as what it is: UTC."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _count_labels(project: Project, document: dict[str, Any], done: int, wanted: int) -> dict[str, int]:

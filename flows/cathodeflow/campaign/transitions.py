@@ -28,10 +28,15 @@ def read_campaign(project: Project, name: str) -> CampaignRecord:
     """
     document = project.database["campaigns"].find_one({"_id": name})
     if document is None:
-        names = sorted(entry["_id"] for entry in project.database["campaigns"].find({}, {"_id": 1}))
-        there = f"there are: {', '.join(names)}" if names else "the project has none yet: `cflow launch campaign.yaml`"
-        raise CampaignError(f"no campaign named {name!r} in {project.folder}; {there}")
+        raise unknown_campaign(project, name)
     return CampaignRecord.from_mongo(document)
+
+
+def unknown_campaign(project: Project, name: str) -> CampaignError:
+    """Return the refusal of a name that no campaign of the project has; it says which there are."""
+    names = project.campaign_names()
+    there = f"there are {', '.join(names)}" if names else "the project has none yet: `cflow launch campaign.yaml`"
+    return CampaignError(f"no campaign named {name!r} in {project.folder}; {there}")
 
 
 def create_campaign(project: Project, record: CampaignRecord) -> None:
@@ -166,17 +171,6 @@ def enter_stage(
         entered = _compare_and_set(project, campaign, fields)
         append_event(project, campaign.id, "stage", f"entered {stage} (round {round_number + 1})")
         return entered
-
-
-def choose_labels(project: Project, campaign: CampaignRecord, round_number: int, keys: Sequence[str]) -> CampaignRecord:
-    """Write down which candidates a round labels; a choice once written stays."""
-    with project.transaction():
-        current = read_campaign(project, campaign.id)
-        if str(round_number) in current.selections:
-            return current
-        chosen = _compare_and_set(project, current, {f"selections.{round_number}": list(keys)})
-        append_event(project, campaign.id, "selection", f"round {round_number + 1}: {len(keys)} candidates to label")
-        return chosen
 
 
 def change_state(

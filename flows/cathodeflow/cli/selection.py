@@ -45,8 +45,9 @@ def campaign_name(project: Project, asked: str | None) -> str:
     if asked is not None:
         if asked in names:
             return asked
-        there = f"there are {', '.join(names)}" if names else "the project has none yet"
-        raise CampaignError(f"no campaign named {asked!r} in {project.folder}; {there}")
+        from cathodeflow.campaign.transitions import unknown_campaign
+
+        raise unknown_campaign(project, asked)
     if not names:
         raise CampaignError(f"no campaign in {project.folder}: launch one with `cflow launch campaign.yaml`")
     if len(names) > 1:

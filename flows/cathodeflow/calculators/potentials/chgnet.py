@@ -21,6 +21,7 @@ from chgnet.model.model import BatchedGraph, CHGNet
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from cathodeflow.calculators.potentials.chgnet_energy import CHGNetEnergy
+from cathodeflow.calculators.potentials.relaxation import require_finite_geometry
 from cathodeflow.errors import CalculationError, DefinitionError
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class CHGNetEnergyCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert atoms is not None
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise CalculationError("the relaxation moved atoms out of all bounds; look at its start", "non_finite")
+        require_finite_geometry(atoms)
         with _no_subnormal_numbers():
             energy, gradients = self._differentiate(atoms)
         position_gradient, strain_gradient = (gradient.cpu().numpy().astype(float) for gradient in gradients)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from cathodeflow.errors import CalculationError
+from cathodeflow.calculators.potentials.relaxation import require_finite_geometry
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -66,8 +66,7 @@ class PairCalculator(Calculator):
 
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert atoms is not None
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise CalculationError("the relaxation moved atoms out of all bounds; look at its start", "non_finite")
+        require_finite_geometry(atoms)
         positions = np.ascontiguousarray(atoms.positions, dtype=float)
         cell = np.ascontiguousarray(atoms.cell.array, dtype=float)
         periodic = np.ones(3, dtype=np.int64)

@@ -5,9 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cathodeflow.errors import CalculationError
+
 if TYPE_CHECKING:
     import numpy as np
+    from ase import Atoms
     from pymatgen.core import Structure
+
+
+def require_finite_geometry(atoms: Atoms) -> None:
+    """Refuse a geometry that an optimizer has thrown out of all bounds, before a potential chokes on it.
+
+    Raises
+    ------
+    CalculationError
+        A position or the cell is not finite.
+    """
+    import numpy as np
+
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise CalculationError("the relaxation moved atoms out of all bounds; look at its start", "non_finite")
 
 
 @dataclass(frozen=True)
