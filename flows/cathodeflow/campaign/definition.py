@@ -53,19 +53,30 @@ class HostDefinition(Section):
 class EngineDefinition(Section):
     """What computes energies. `parameters` goes to the engine, which refuses what it does not know."""
 
-    name: Literal["mlff", "pair"] = Field(
-        "mlff", description="A machine-learned potential, or a pair potential that means nothing, for rehearsing."
+    name: Literal["mlff", "pair", "vasp", "rehearsal"] = Field(
+        "mlff",
+        description="A machine-learned potential; VASP; VASP's path with stand-in programs (rehearsal); "
+        "or a pair potential that means nothing, for rehearsing the campaign alone.",
     )
-    model: str = Field("chgnet-0.3.0", description="Of mlff: chgnet-0.3.0, chgnet-0.2.0 or chgnet-r2scan.")
-    max_force: float = Field(
-        0.05,
+    model: str = Field(
+        "chgnet-0.3.0",
+        description="Of mlff, and behind rehearsal: chgnet-0.3.0, chgnet-0.2.0 or chgnet-r2scan; of rehearsal also pair.",
+    )
+    max_force: float | None = Field(
+        None,
         gt=0,
-        description="A relaxation stops below this force on every atom.",
+        description="A potential's relaxation stops below this force on every atom (0.05); of VASP the preset says it.",
         json_schema_extra={"unit": "eV/Å"},
     )
-    max_steps: int = Field(500, ge=1, description="A relaxation that needs more is quarantined as not converged.")
+    max_steps: int | None = Field(
+        None,
+        ge=1,
+        description="A potential's relaxation that needs more (500) is quarantined as not converged; VASP has NSW.",
+    )
     parameters: dict[str, Any] = Field(
-        {}, description="Of the engine: optimizer and device for mlff, delay_s and fail_compositions for pair."
+        {},
+        description="Of the engine: optimizer and device for mlff, delay_s and fail_compositions for pair, "
+        "preset, overrides and more for vasp and rehearsal.",
     )
 
 
@@ -154,6 +165,26 @@ class ValidationDefinition(Section):
     )
 
 
+class FollowUpsDefinition(Section):
+    """What is computed of each validated composition at every level once it is relaxed (S0 section 2.1)."""
+
+    branches: list[Literal["pdos", "gap", "bonding", "bader", "density_difference"]] = Field(
+        [], description="Which; each is independent of the others. They need electrons: engine vasp or rehearsal."
+    )
+    static_preset: str = Field("s0_static", description="Of the static run that all of them read.")
+    hybrid_preset: str = Field("s0_hse_band_edges", description="Of the run at the band edges that gives the gap.")
+    overrides: dict[str, Any] = Field(
+        {}, description="Single keys of the presets that are changed, such as `static.kpoints.grid: [2, 2, 2]`."
+    )
+
+    @field_validator("branches")
+    @classmethod
+    def _each_once(cls, branches: Any) -> Any:
+        if len(set(branches)) != len(branches):
+            raise ValueError("a branch is listed twice")
+        return branches
+
+
 class FailureDefinition(Section):
     """What is borne."""
 
@@ -187,6 +218,7 @@ class CampaignDefinition(Section):
     prediction: PredictionDefinition = PredictionDefinition()
     screening: ScreeningDefinition = ScreeningDefinition()
     validation: ValidationDefinition = ValidationDefinition()
+    followups: FollowUpsDefinition = FollowUpsDefinition()
     failures: FailureDefinition = FailureDefinition()
     budget: BudgetDefinition = BudgetDefinition()
 

@@ -172,7 +172,8 @@ def next_stage(stage: Stage, current_round: int, rounds: int, labels_left: int, 
         Stage.LABEL: Stage.TRAIN,
         Stage.TRAIN: Stage.PREDICT,
         Stage.PREDICT: Stage.SCREEN,
-        Stage.VALIDATE: Stage.DONE,
+        Stage.VALIDATE: Stage.FOLLOW_UP,
+        Stage.FOLLOW_UP: Stage.DONE,
         Stage.DONE: Stage.DONE,
     }
     if stage != Stage.SCREEN:

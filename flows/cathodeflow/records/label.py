@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cathodeflow.records.calculation import EnergyCorrection, Intervention, Override
 from cathodeflow.records.crystal import Crystal
 from cathodeflow.records.document import Document, Part
 from cathodeflow.records.outcomes import Outcome, Purpose, Reason
@@ -13,7 +14,7 @@ class Origin(Part):
     Attributes
     ----------
     provenance : str
-        The engine: ``mlff:chgnet-0.3.0``, ``vasp``, ``rehearsal``. Never mixed in one training set or one voltage.
+        The engine: ``mlff:chgnet-0.3.0``, ``vasp:s0_relax``, ``rehearsal:pair:s0_relax``. Never mixed in one training set or one voltage.
     software : dict
         Versions of the software that made it.
     job_uuid : str or None
@@ -48,6 +49,10 @@ class Relaxation(Part):
         Largest residual force on an atom, eV/Å.
     wall_s : float
         Wall time of the relaxation, s.
+    cores : int
+        Processors it ran on: core-hours are the product.
+    correction : EnergyCorrection or None
+        What `energy_before` and `energy_after` hold beyond the program's own energies; None for engines without.
     """
 
     n_atoms: int
@@ -63,6 +68,8 @@ class Relaxation(Part):
     steps: int
     converged: bool
     wall_s: float
+    cores: int = 1
+    correction: EnergyCorrection | None = None
     crystal: Crystal
     forces: list[list[float]] = []
 
@@ -72,6 +79,15 @@ class LabelRecord(Document):
 
     `relaxation` is absent when the calculation gave nothing usable; it may be there in a quarantined label, for looking
     at, and never enters a training set.
+
+    Attributes
+    ----------
+    overrides : list of Override
+        What the campaign changed of the engine's preset.
+    interventions : list of Intervention
+        What custodian did to the run, those of continued attempts included.
+    folder : str
+        Where the program ran; empty for engines that write none.
     """
 
     campaign: str
@@ -87,6 +103,9 @@ class LabelRecord(Document):
     reason: Reason | None = None
     message: str = ""
     relaxation: Relaxation | None = None
+    overrides: list[Override] = []
+    interventions: list[Intervention] = []
+    folder: str = ""
     origin: Origin
 
 
@@ -107,6 +126,8 @@ class ReferenceRecord(Document):
     n_atoms: int
     max_force: float
     crystal: Crystal
+    overrides: list[Override] = []
+    interventions: list[Intervention] = []
     origin: Origin
 
 

@@ -15,6 +15,7 @@ class Stage(StrEnum):
     PREDICT = "predict"
     SCREEN = "screen"
     VALIDATE = "validate"
+    FOLLOW_UP = "follow_up"
     DONE = "done"
 
 
@@ -38,6 +39,18 @@ class JobKind(StrEnum):
     TRAIN = "train"  # key: r<round>-<target>-s<seed>
     PREDICT = "predict"  # key: r<round>-<shard number>
     SCREEN = "screen"  # key: r<round>
+    FOLLOW_UP = "follow_up"  # key: <candidate key>/<branch>
+
+
+class Branch(StrEnum):
+    """A part of the follow-ups of one candidate (S0 section 2.1, S3 section 2.1). Every one but the first reads it."""
+
+    STATIC = "static"  # one static run on the relaxed cell: density, density of states, wave functions
+    PDOS = "pdos"
+    GAP = "gap"  # hybrid functional at the band edges
+    BONDING = "bonding"  # COHP by LOBSTER
+    BADER = "bader"
+    DENSITY_DIFFERENCE = "density_difference"
 
 
 class Target(StrEnum):
@@ -65,6 +78,20 @@ class Reason(StrEnum):
     BROKEN_POLYHEDRA = "broken_polyhedra"
     MISSING_REFERENCE = "missing_reference"
     CALCULATION_ERROR = "calculation_error"
+    WALLTIME = "walltime"  # told to stop before its allocation ended; goes on from what it wrote
+    TIMEOUT = "timeout"  # ended by the scheduler at its time limit
+    OUT_OF_MEMORY = "out_of_memory"
+    NODE_FAIL = "node_fail"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
+    KILLED = "killed"  # the program was ended by a signal
+    EXIT_CODE = "exit_code"  # the program failed without saying why
+    FROZEN = "frozen"  # no output for too long
+    DISK_FULL = "disk_full"
+    BROKEN_OUTPUT = "broken_output"  # a file is missing, cut off or contradicts another
+    MISSING_PROGRAM = "missing_program"
+    CHARGE_SPILLING = "charge_spilling"  # LOBSTER's basis does not hold the wave functions
+    PREREQUISITE_FAILED = "prerequisite_failed"  # what it builds on was quarantined
     VANISHED = "vanished"  # the process that ran it is gone
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 

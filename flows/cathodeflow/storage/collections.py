@@ -16,6 +16,7 @@ PREDICTIONS = "predictions"
 VERDICTS = "verdicts"
 MODELS = "models"
 VALIDATIONS = "validations"
+FOLLOW_UPS = "follow_ups"
 REFERENCES = "references"
 EVENTS = "events"
 ATTEMPTS = "attempts"
@@ -67,6 +68,8 @@ INDEXES: tuple[IndexSpec, ...] = (
     _ascending(VERDICTS, "campaign", "composition"),
     _ascending(MODELS, "campaign", "round", "target"),
     _ascending(VALIDATIONS, "campaign", "rank"),
+    _ascending(FOLLOW_UPS, "campaign", "branch", "outcome"),
+    _ascending(FOLLOW_UPS, "campaign", "composition"),
     _ascending(EVENTS, "campaign", "_id"),
     _ascending(ATTEMPTS, "campaign", "kind", "key"),
     _ascending(ATTEMPTS, "campaign", "reason"),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
+    from cathodeflow.records.calculation import EnergyCorrection, Intervention
+
 
 def require_finite_geometry(atoms: Atoms) -> None:
     """Refuse a geometry that an optimizer has thrown out of all bounds, before a potential chokes on it.
@@ -64,6 +66,14 @@ class RelaxedStructure:
         Whether `max_force` was reached.
     wall_s : float
         Wall time, s.
+    cores : int
+        Processors it ran on.
+    correction : EnergyCorrection or None
+        What the energies hold beyond the program's own; None for engines without.
+    interventions : tuple of Intervention
+        What custodian did.
+    folder : str
+        Where the program ran; empty for engines that write none.
     """
 
     structure: Structure
@@ -73,6 +83,10 @@ class RelaxedStructure:
     steps: int
     converged: bool
     wall_s: float
+    cores: int = 1
+    correction: EnergyCorrection | None = None
+    interventions: tuple[Intervention, ...] = ()
+    folder: str = ""
 
     @property
     def largest_force(self) -> float:
