@@ -86,8 +86,9 @@ def test_moments_start_at_the_materials_projects_value_of_each_element(tmp_path:
     assert incar["MAGMOM"] == [MATERIALS_PROJECT_MOMENTS.get(element, 0.6) for element in sites]
 
 
-def test_pdos_has_the_papers_mesh_and_orbitals(tmp_path: Path, structure: Structure) -> None:
-    incar, kpoints, _ = written(tmp_path, structure, "s0_pdos")
+@pytest.mark.parametrize("preset", ["s0_pdos", "s0_static"])  # the follow-ups read the latter
+def test_pdos_has_the_papers_mesh_and_orbitals(tmp_path: Path, structure: Structure, preset: str) -> None:
+    incar, kpoints, _ = written(tmp_path, structure, preset)
     assert list(kpoints.kpts) == [(4, 4, 4)]
     assert (incar["NSW"], incar["LORBIT"]) == (0, 11)
 

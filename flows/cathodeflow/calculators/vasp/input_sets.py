@@ -32,8 +32,8 @@ class BandEdgeSet(MPStaticSet):
     grid : tuple of int
         The weighted mesh, centred at Γ.
     band_edges : list of 3 floats each
-        Fractional k-points of the valence band maximum and the conduction band minimum; when empty they are taken from
-        the previous run.
+        Fractional k-points of the valence band maximum and the conduction band minimum
+        (`science.electronic.band_edges.hybrid_k_points`).
     """
 
     grid: tuple[int, int, int] = (1, 1, 1)
@@ -47,7 +47,9 @@ class BandEdgeSet(MPStaticSet):
 
         if self.structure is None:
             raise CalculationError("a list of k-points needs the cell first")
-        edges = _distinct(self.band_edges or self._edges_of_previous_run())
+        if not self.band_edges:
+            raise CalculationError("the hybrid run needs the k-points of the band edges: run the static step first")
+        edges = _distinct(self.band_edges)
         mesh = SpacegroupAnalyzer(self.structure, symprec=self.sym_prec).get_ir_reciprocal_mesh(self.grid)
         points = [tuple(map(float, point)) for point, _ in mesh]
         return Kpoints(
@@ -57,14 +59,6 @@ class BandEdgeSet(MPStaticSet):
             kpts=points + edges,
             kpts_weights=[int(weight) for _, weight in mesh] + [0] * len(edges),
         )
-
-    def _edges_of_previous_run(self) -> list[KPoint]:
-        if self.prev_vasprun is None:
-            raise CalculationError("the hybrid run needs the k-points of the band edges: run the static step first")
-        bands = self.prev_vasprun.get_band_structure(efermi="smart")
-        if bands.is_metal():
-            raise CalculationError("GGA(+U) finds a metal, which has no band edges: there is no gap to compute")
-        return [bands.get_vbm()["kpoint"].frac_coords, bands.get_cbm()["kpoint"].frac_coords]
 
 
 def _distinct(points: Sequence[KPoint]) -> list[tuple[float, ...]]:
@@ -83,7 +77,7 @@ def input_generator(preset: VaspPreset, *, band_edges: Sequence[KPoint] = ()) ->
     preset : VaspPreset
         From `load_preset`.
     band_edges : sequence of (3,) sequences
-        Fractional k-points, for a preset with `zero_weight`; when empty, the previous run tells them.
+        Fractional k-points, for a preset with `zero_weight`, which cannot do without.
 
     Returns
     -------
@@ -158,10 +152,13 @@ def input_set(
 def written_order(structure: Structure) -> list[int]:
     """Return the sites of a cell in the order of its POSCAR: site i of the run is site `written_order[i]` of the cell.
 
-    pymatgen's sets sort sites by electronegativity, so a relaxed crystal has to be put back before the mask of an
-    arrangement means anything.
+    pymatgen's sets sort sites by electronegativity, and like ones (Ru and Pd, Cu and Tc) by symbol, so a relaxed crystal
+    has to be put back before the mask of an arrangement means anything.
     """
-    return sorted(range(len(structure)), key=lambda index: structure[index].species.average_electroneg)
+    return sorted(
+        range(len(structure)),
+        key=lambda index: (structure[index].species.average_electroneg, structure[index].species_string),
+    )
 
 
 def hubbard_u_of(structure: Structure, preset: VaspPreset) -> dict[str, float]:

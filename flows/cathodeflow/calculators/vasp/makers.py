@@ -231,7 +231,7 @@ def static_maker(
     preset : VaspPreset
         Of stage ``static`` or ``hse``.
     band_edges : sequence of (3,) sequences
-        As `input_sets.input_generator`; when empty, the job's `prev_dir` tells them.
+        As `input_sets.input_generator`.
     wall_time_s, potcar_spec
         As `relax_maker`.
 

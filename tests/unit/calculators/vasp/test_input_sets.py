@@ -55,6 +55,15 @@ def test_written_order_brings_the_sites_of_a_run_back_to_the_cell() -> None:
         assert site.distance(structure[index]) < 1e-6
 
 
+@pytest.mark.parametrize("pair", [("Ru", "Pd"), ("Tc", "Cu")])
+def test_written_order_holds_for_metals_of_one_electronegativity(pair: tuple[str, str]) -> None:
+    structure = decorate(LEVEL, sorted(pair), 0b10100110)
+    poscar = input_set(structure, load_preset("s0_relax"), potcar_spec=True).poscar.structure
+    written = [structure[index] for index in written_order(structure)]
+    assert [site.specie for site in poscar] == [site.specie for site in written]
+    assert max(site.distance(other) for site, other in zip(poscar, written, strict=True)) < 1e-6
+
+
 def test_potcar_symbols_stand_in_where_there_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "nowhere"))
     input_set(LEVEL.structure, load_preset("s0_relax")).write_input(tmp_path)
