@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jobflow import SETTINGS
+from jobflow import SETTINGS, Flow
 from jobflow.core.job import job
 
 from cathodeflow.campaign import transitions
@@ -31,6 +31,7 @@ from cathodeflow.recipes.training import training_flow
 from cathodeflow.records.campaign import CampaignRecord
 from cathodeflow.records.crystal import Crystal
 from cathodeflow.records.host import HostSpec
+from cathodeflow.records.outcomes import Reason
 from cathodeflow.storage.connection import Project, create_project
 
 COMPUTED = "COMPUTED_LABELS"  # names the file to which each computed label adds a line
@@ -180,12 +181,47 @@ def lawful_predict(
     }
 
 
+UNSOUND = "UNSOUND_BRANCHES"  # parts of the keys whose follow-ups fail
+FOLLOWED = "COMPUTED_FOLLOW_UPS"  # names the file to which each branch adds a line
+
+
+@job
+def lawful_branch(key: str, branch: str, static: Any = None) -> dict[str, Any]:
+    if FOLLOWED in os.environ:
+        with Path(os.environ[FOLLOWED]).open("a") as computed:
+            computed.write(f"{key}/{branch}\n")
+    if any(part in f"{key}/{branch}" for part in os.environ.get(UNSOUND, "").split()):
+        raise CalculationError(f"rehearsed failure of {key}/{branch}", Reason.NON_FINITE)
+    edges = {"functional": "PBE", "gap": 1.0, "is_metal": False, "is_direct": True, "vbm": None, "cbm": None}
+    results = {
+        "static": {"energy": -1.0, "edges": edges, "volume": 1.0, "n_bands": 4, "density_grid": [2, 2, 2]},
+        "gap": {"pbe": edges, "hybrid": None},
+        "pdos": {"energies": [0.0], "curves": [], "centres": [], "fermi_energy": 0.0},
+    }
+    assert branch == "static" or static["static"]["energy"] == -1.0
+    return {branch: results[branch], "outcome": "done", "origin": {"provenance": "pair", "software": {}}}
+
+
+def lawful_follow_up_flow(
+    campaign: str, key: str, crystal: Any, engine: Any, followups: dict[str, Any], uuids: dict[str, str]
+) -> Flow:
+    jobs: list[Any] = []
+    for branch, identity in uuids.items():
+        made = lawful_branch(key, branch, *([jobs[0].output] if jobs else []))
+        made.set_uuid(identity)
+        made.name = f"{campaign}/follow_up/{key}/{branch}"
+        made.config.manager_config = {"_category": "cpu", "_key": f"{key}/{branch}"}
+        jobs.append(made)
+    return Flow(jobs, name=f"{campaign}/follow_up/{key}")
+
+
 LAWFUL = Recipes(
     reference=partial(reference_flow, reference=lawful_reference),
     label=partial(label_flow, label=lawful_label),
     train=partial(training_flow, train=lawful_train),
     predict=partial(prediction_flow, predict=lawful_predict),
     screen=screening_flow,
+    follow_up=lawful_follow_up_flow,
 )
 
 
@@ -266,6 +302,7 @@ def settled(value: Any) -> Any:
 def final_documents(project: Project) -> dict[str, list[Any]]:
     """What a campaign ends with, per collection."""
     names = ["campaigns", "candidates", "labels", "predictions", "verdicts", "models", "validations", "references"]
+    names.append("follow_ups")
     return {
         name: [settled(document) for document in sorted(project.database[name].find(), key=lambda d: d["_id"])]
         for name in names

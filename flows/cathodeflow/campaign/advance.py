@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.policy import Decision, Failure, JobView, StageSnapshot, decide, next_stage
+from cathodeflow.campaign.resubmission import Action
 from cathodeflow.campaign.stages.selection import all_candidates, choose_candidates, choose_shortlist
 from cathodeflow.campaign.stages.work import Recipes, StageContext, StageWork, job_uuid
 from cathodeflow.errors import CampaignError, StaleCampaignError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
 from cathodeflow.records.candidate import CandidateRecord, candidate_id
+from cathodeflow.records.document import now
 from cathodeflow.records.outcomes import CampaignState, Outcome, Reason, Stage
 
 if TYPE_CHECKING:
+    from cathodeflow.dispatch.workflows import WorkflowState
     from cathodeflow.science.hosts.candidates import Candidate
     from cathodeflow.storage.connection import Project
 
@@ -31,7 +36,12 @@ def default_recipes() -> Recipes:
     from cathodeflow.recipes.screening import screening_flow
     from cathodeflow.recipes.training import training_flow
 
-    return Recipes(reference_flow, label_flow, training_flow, prediction_flow, screening_flow)
+    def follow_up_flow(*arguments: Any, **options: Any) -> Any:
+        from cathodeflow.recipes import followups
+
+        return followups.follow_up_flow(*arguments, **options)
+
+    return Recipes(reference_flow, label_flow, training_flow, prediction_flow, screening_flow, follow_up_flow)
 
 
 def stage_work(context: StageContext) -> StageWork:
@@ -42,6 +52,7 @@ def stage_work(context: StageContext) -> StageWork:
     CampaignError
         The stage has no jobs (enumerate, done).
     """
+    from cathodeflow.campaign.stages.followups import FollowUpStage
     from cathodeflow.campaign.stages.label import LabelStage, ValidateStage
     from cathodeflow.campaign.stages.predict import PredictStage
     from cathodeflow.campaign.stages.reference import ReferenceStage
@@ -55,6 +66,7 @@ def stage_work(context: StageContext) -> StageWork:
         Stage.PREDICT: PredictStage,
         Stage.SCREEN: ScreenStage,
         Stage.VALIDATE: ValidateStage,
+        Stage.FOLLOW_UP: FollowUpStage,
     }
     if context.campaign.stage not in stages:
         raise CampaignError(f"stage {context.campaign.stage} has no jobs")
@@ -140,22 +152,10 @@ def _candidate_record(campaign: str, candidate: Candidate) -> CandidateRecord:
 
 
 def _look(context: StageContext, work: StageWork) -> StageSnapshot:
-    from cathodeflow.dispatch.workflows import workflow_states
-
     wanted, settled = work.wanted(), work.settled()
-    open_keys = [key for key in wanted if key not in settled]
-    states = workflow_states(context.project, context.campaign.id, work.kind, open_keys)
-    failures = Counter(
-        entry["key"]
-        for entry in context.project.database["attempts"].find(
-            {"campaign": context.campaign.id, "kind": work.kind.value}, {"key": 1}
-        )
-    )
-    jobs = {
-        state.key: JobView(state.key, state.state, state.fw_id, failures[state.key])
-        for state in states
-        if state.key not in settled
-    }
+    states = work.states([key for key in wanted if key not in settled])
+    past = _attempts(context, work)
+    jobs = {state.key: _job_view(context, state, past.get(state.key, [])) for state in states}
     definition = context.definition
     budget = definition.budget.core_hours
     return StageSnapshot(
@@ -165,15 +165,48 @@ def _look(context: StageContext, work: StageWork) -> StageSnapshot:
         max_attempts=definition.failures.max_attempts,
         tolerated_fraction=work.tolerated_fraction,
         budget_spent=context.campaign.stage == Stage.LABEL and budget is not None and spent(context) >= budget,
+        blocked=work.blocked(settled),
     )
+
+
+def _attempts(context: StageContext, work: StageWork) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the failed attempts that are written down, by key, in their order."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    condition = {"campaign": context.campaign.id, "kind": work.kind.value}
+    fields = {"key": 1, "attempt": 1, "reason": 1, "action": 1}
+    entries = context.project.database["attempts"].find(condition, fields)
+    for entry in sorted(entries, key=lambda entry: entry["attempt"]):
+        found.setdefault(entry["key"], []).append(entry)
+    return found
+
+
+def _job_view(context: StageContext, state: WorkflowState, past: list[Mapping[str, Any]]) -> JobView:
+    from cathodeflow.dispatch.workflows import failure_of
+
+    view = JobView(state.key, state.state, state.fw_id, len(past), _history(past))
+    if state.state != "FIZZLED":
+        return view
+    reported = failure_of(context.project, state.fw_id)
+    ago = float("inf") if reported.ended is None else (now() - reported.ended).total_seconds()
+    return replace(view, reason=_reason(reported.reason), failed_s_ago=ago)
+
+
+def _history(past: list[Mapping[str, Any]]) -> tuple[Reason, ...]:
+    """Return why those attempts failed that came after a person last asked for the job."""
+    history: list[Reason] = []
+    for entry in past:
+        ended = entry["action"] in {Action.QUARANTINE, Action.STOP, "resubmit"}
+        history = [] if ended else [*history, Reason(entry["reason"])]
+    return tuple(history)
 
 
 def spent(context: StageContext) -> float:
     """Return the core-hours of the campaign's labels so far."""
     found = context.project.database["labels"].find(
-        {"campaign": context.campaign.id}, {"relaxation.wall_s": 1, "_id": 0}
+        {"campaign": context.campaign.id}, {"relaxation.wall_s": 1, "relaxation.cores": 1, "_id": 0}
     )
-    return sum((entry.get("relaxation") or {}).get("wall_s", 0.0) for entry in found) / 3600.0
+    relaxations = [entry.get("relaxation") or {} for entry in found]
+    return sum(entry.get("wall_s", 0.0) * entry.get("cores", 1) for entry in relaxations) / 3600.0
 
 
 def _act(context: StageContext, work: StageWork, decision: Decision, beat: Callable[[], None]) -> None:
@@ -186,11 +219,12 @@ def _act(context: StageContext, work: StageWork, decision: Decision, beat: Calla
     for failure in decision.failures:
         _follow_failure(context, work, failure)
         beat()
-    for key in decision.submit[:SUBMITTED_PER_TICK]:
-        flow = work.flow(key)
-        *_, last = flow.iterflow()
-        last[0].set_uuid(job_uuid(campaign, work.kind, key))
-        add_workflow_once(context.project, flow, campaign=campaign, kind=work.kind.value, key=key)
+    for key in decision.blocked:
+        work.leave_out(key, work.blocked(work.settled())[key])
+        beat()
+    workflows = dict.fromkeys(work.workflow_key(key) for key in decision.submit)
+    for key in list(workflows)[:SUBMITTED_PER_TICK]:
+        add_workflow_once(context.project, work.workflow(key), campaign=campaign, kind=work.kind.value, key=key)
         beat()
 
 
@@ -218,21 +252,35 @@ def _follow_failure(context: StageContext, work: StageWork, failure: Failure) ->
         attempt=failure.attempt,
         fw_id=failure.job.fw_id,
         outcome=Outcome.FAILED,
-        reason=_reason(reported.reason),
+        reason=failure.job.reason,
         message=reported.message[:MESSAGE_LENGTH],
         considered=list(failure.considered),
-        action=failure.action,
+        action=failure.action.value,
     )
     with context.project.transaction():
         if not transitions.record_attempt(context.project, attempt):
             return
-        if failure.action == "rerun":
-            rerun(context.project, [failure.job.fw_id])
-        elif failure.action == "quarantine":
+        if failure.action == Action.QUARANTINE:
             work.give_up(failure, reported.message[:MESSAGE_LENGTH])
-        else:
+        elif failure.action == Action.STOP:
             message = f"{work.kind} {failure.job.key} failed {failure.attempt} times: {reported.message}"
             transitions.stop(context.project, context.campaign.id, message[:MESSAGE_LENGTH])
+        else:
+            rerun(context.project, [failure.job.fw_id], _changes(failure, reported.folder))
+
+
+def _changes(failure: Failure, folder: Path | None) -> dict[str, Any]:
+    """Return what the job's spec is told for its next attempt."""
+    from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR
+
+    changes: dict[str, Any] = {}
+    if failure.action in {Action.CONTINUE, Action.MORE_TIME} and folder is not None:
+        changes[CONTINUE_FROM] = str(folder)
+    if failure.action == Action.MORE_TIME:
+        changes[TIME_FACTOR] = failure.factor
+    if failure.action == Action.MORE_MEMORY:
+        changes[MEMORY_FACTOR] = failure.factor
+    return changes
 
 
 def _reason(word: str) -> Reason:
@@ -259,7 +307,14 @@ def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
     chosen = sum(len(keys) for keys in campaign.selections.values())
     budget_spent = definition.budget.core_hours is not None and spent(context) >= definition.budget.core_hours
     labels_left = 0 if budget_spent else definition.labels.total - chosen
-    stage, number = next_stage(campaign.stage, campaign.round, definition.labels.rounds, labels_left, len(shortlist))
+    stage, number = next_stage(
+        campaign.stage,
+        campaign.round,
+        definition.labels.rounds,
+        labels_left,
+        len(shortlist),
+        follow_ups=bool(definition.followups.branches),
+    )
     changes: dict[str, Any] = {}
     if stage in {Stage.VALIDATE, Stage.DONE} and campaign.stage == Stage.SCREEN:
         changes["shortlist"] = shortlist

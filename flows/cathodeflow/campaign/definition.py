@@ -60,7 +60,7 @@ class EngineDefinition(Section):
     )
     model: str = Field(
         "chgnet-0.3.0",
-        description="Of mlff, and behind rehearsal: chgnet-0.3.0, chgnet-0.2.0 or chgnet-r2scan; of rehearsal also pair.",
+        description="Potential of mlff, and behind rehearsal: chgnet-0.3.0, -0.2.0, -r2scan; of rehearsal also pair.",
     )
     max_force: float | None = Field(
         None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cathodeflow.records.outcomes import Outcome, Stage
+from cathodeflow.campaign.resubmission import Action, judge
+from cathodeflow.records.outcomes import Outcome, Reason, Stage
 
 # FireWorks' words for a job that still has a future of its own.
 ACTIVE_STATES = frozenset({"WAITING", "READY", "RESERVED", "RUNNING", "PAUSED", "DEFUSED", "ARCHIVED"})
@@ -13,7 +14,7 @@ ACTIVE_STATES = frozenset({"WAITING", "READY", "RESERVED", "RUNNING", "PAUSED", 
 
 @dataclass(frozen=True)
 class JobView:
-    """One workflow of a stage as FireWorks has it.
+    """One job of a stage as FireWorks has it.
 
     Attributes
     ----------
@@ -25,12 +26,21 @@ class JobView:
         The Firework.
     failures : int
         Failed attempts already written down for it.
+    history : tuple of Reason
+        Why those failed that came after a person last asked for it.
+    reason : Reason
+        Why its present attempt failed; of FIZZLED ones only.
+    failed_s_ago : float
+        How long ago, s.
     """
 
     key: str
     state: str
     fw_id: int
     failures: int = 0
+    history: tuple[Reason, ...] = ()
+    reason: Reason = Reason.CALCULATION_ERROR
+    failed_s_ago: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class StageSnapshot:
         Share of the members that may be quarantined; None where each member is needed.
     budget_spent : bool
         Nothing more may be submitted; what runs is finished.
+    blocked : mapping of str to str
+        Keys that can never be made, with the reason: what they build on was quarantined.
     """
 
     wanted: tuple[str, ...]
@@ -59,16 +71,18 @@ class StageSnapshot:
     max_attempts: int
     tolerated_fraction: float | None
     budget_spent: bool = False
+    blocked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed attempt, and what follows from it."""
+    """A failed attempt, and what follows from it; `factor` is of time or memory where that grows."""
 
     job: JobView
     attempt: int
-    action: str  # rerun | quarantine | stop
+    action: Action
     considered: tuple[str, ...]
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,8 @@ class Decision:
     submit: tuple[str, ...] = ()
     finished: bool = False
     stop: str | None = None
-    left_out: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
 
 
 def decide(snapshot: StageSnapshot) -> Decision:
@@ -101,37 +116,40 @@ def decide(snapshot: StageSnapshot) -> Decision:
     failures: list[Failure] = []
     submit: list[str] = []
     left_out: list[str] = []
+    blocked: list[str] = []
     active = 0
     for key in snapshot.wanted:
         if key in snapshot.settled:
             continue
         job = snapshot.jobs.get(key)
-        if job is None:
+        if key in snapshot.blocked and (job is None or job.state not in {"COMPLETED", "RUNNING", "RESERVED"}):
+            blocked.append(key)
+        elif job is None:
             (left_out if snapshot.budget_spent else submit).append(key)
         elif job.state == "COMPLETED":
             harvest.append(job)
-        elif job.state == "FIZZLED":
-            failures.append(_judge_failure(job, snapshot))
+        elif job.state == "FIZZLED" and (failure := _judge_failure(job, snapshot)):
+            failures.append(failure)
         else:
             active += 1
-    open_ends = bool(harvest or failures or submit or active)
+    open_ends = bool(harvest or failures or submit or blocked or active)
     return Decision(
-        tuple(harvest), tuple(failures), tuple(submit), not open_ends, _too_many_quarantined(snapshot), tuple(left_out)
+        tuple(harvest),
+        tuple(failures),
+        tuple(submit),
+        not open_ends,
+        _too_many_quarantined(snapshot),
+        tuple(left_out),
+        tuple(blocked),
     )
 
 
-def _judge_failure(job: JobView, snapshot: StageSnapshot) -> Failure:
-    attempt = job.failures + 1
-    considered = [f"attempt {attempt} of {snapshot.max_attempts}"]
-    if attempt < snapshot.max_attempts:
-        considered.append("the same job may end well when run again: attempts are left")
-        return Failure(job, attempt, "rerun", tuple(considered))
-    considered.append("no attempts are left")
-    if snapshot.tolerated_fraction is None:
-        considered.append("every member of this stage is needed")
-        return Failure(job, attempt, "stop", tuple(considered))
-    considered.append("the stage goes on without it, within the tolerated share")
-    return Failure(job, attempt, "quarantine", tuple(considered))
+def _judge_failure(job: JobView, snapshot: StageSnapshot) -> Failure | None:
+    """Return what follows a failure, None while its delay lasts."""
+    verdict = judge(job.reason, job.history, snapshot.max_attempts, snapshot.tolerated_fraction)
+    if job.failed_s_ago < verdict.delay_s:
+        return None
+    return Failure(job, job.failures + 1, verdict.action, verdict.considered, verdict.factor)
 
 
 def _too_many_quarantined(snapshot: StageSnapshot) -> str | None:
@@ -147,7 +165,9 @@ def _too_many_quarantined(snapshot: StageSnapshot) -> str | None:
     )
 
 
-def next_stage(stage: Stage, current_round: int, rounds: int, labels_left: int, shortlist: int) -> tuple[Stage, int]:
+def next_stage(
+    stage: Stage, current_round: int, rounds: int, labels_left: int, shortlist: int, *, follow_ups: bool = False
+) -> tuple[Stage, int]:
     """Return the stage and round that follow a finished one.
 
     Parameters
@@ -160,6 +180,8 @@ def next_stage(stage: Stage, current_round: int, rounds: int, labels_left: int, 
         Of the definition's total (0 when the budget is spent).
     shortlist : int
         Compositions to validate.
+    follow_ups : bool
+        Whether the definition asks for any.
 
     Returns
     -------
@@ -172,7 +194,7 @@ def next_stage(stage: Stage, current_round: int, rounds: int, labels_left: int, 
         Stage.LABEL: Stage.TRAIN,
         Stage.TRAIN: Stage.PREDICT,
         Stage.PREDICT: Stage.SCREEN,
-        Stage.VALIDATE: Stage.FOLLOW_UP,
+        Stage.VALIDATE: Stage.FOLLOW_UP if follow_ups else Stage.DONE,
         Stage.FOLLOW_UP: Stage.DONE,
         Stage.DONE: Stage.DONE,
     }

@@ -49,7 +49,7 @@ class Selection:
     def matches(self, job: FailedJob) -> bool:
         """Whether a failure is meant."""
         return (
-            (self.reason is None or self.reason in {job.reason, job.cause})
+            (self.reason is None or self.reason == job.reason)
             and (self.kind is None or job.kind == self.kind)
             and (not self.keys or job.key in self.keys)
             and (self.state is None or job.state == self.state)
@@ -78,8 +78,6 @@ class FailedJob:
         Fireworks to run again.
     why_not : str
         Why it cannot be run again; empty when it can.
-    cause : Reason or None
-        Why its last attempt failed, where it was given up because no attempts were left.
     """
 
     kind: JobKind
@@ -90,7 +88,6 @@ class FailedJob:
     attempts: int
     fw_ids: tuple[int, ...]
     why_not: str = ""
-    cause: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ class Resubmission:
 
     def by_reason(self) -> dict[str, int]:
         """Count the jobs by reason."""
-        return dict(Counter((job.cause or job.reason).value for job in self.jobs))
+        return dict(Counter(job.reason.value for job in self.jobs))
 
 
 def select(
@@ -276,7 +273,6 @@ def _quarantined_labels(
         return []
     fireworks = _fireworks_of(project, campaign.id, [entry["key"] for entry in found])
     open_keys = _open_keys(project, campaign)
-    causes = _causes(project, campaign.id)
     return [
         FailedJob(
             JobKind.LABEL,
@@ -287,19 +283,9 @@ def _quarantined_labels(
             attempts[JobKind.LABEL.value, entry["key"]],
             fireworks.get(entry["key"], ()),
             _why_not(entry, open_keys, fireworks),
-            causes.get(entry["key"]) if entry["reason"] == Reason.ATTEMPTS_EXHAUSTED else None,
         )
         for entry in found
     ]
-
-
-def _causes(project: Project, name: str) -> dict[str, Reason]:
-    """Return why the last recorded attempt at each label failed."""
-    found = project.database["attempts"].find(
-        {"campaign": name, "kind": JobKind.LABEL.value}, {"key": 1, "attempt": 1, "reason": 1}
-    )
-    ordered = sorted(found, key=lambda entry: entry["attempt"])
-    return {entry["key"]: Reason(entry["reason"]) for entry in ordered}
 
 
 def _open_keys(project: Project, campaign: CampaignRecord) -> frozenset[str]:

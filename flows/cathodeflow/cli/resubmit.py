@@ -60,7 +60,7 @@ def resubmit(
     if made.jobs:
         columns = ["kind", "key", "state", "reason", "attempts"]
         print_table(
-            columns, [[job.kind, job.key, job.state, job.cause or job.reason, job.attempts] for job in made.jobs]
+            columns, [[job.kind, job.key, job.state, job.reason, job.attempts] for job in made.jobs]
         )
         counted = ", ".join(f"{count} {why}" for why, count in sorted(made.by_reason().items()))
         say(f"{'Would resubmit' if dry_run else 'Resubmitted'} {len(made.jobs)}: {counted}")

@@ -7,7 +7,7 @@ one commit instead of a dozen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from jobflow import Flow, Job
 
     from cathodeflow.storage.connection import Project
+
+CONTINUE_FROM = "_continue_from"
+"""Key of a spec: folder of the launch that the next one goes on from."""
+TIME_FACTOR = "_time_factor"
+MEMORY_FACTOR = "_memory_factor"
+"""Keys of a spec: times what the first launch asked the scheduler for."""
 
 _ATOMIC = (
     *("add_wf", "append_wf", "bulk_add_wfs", "delete_wf", "delete_fws", "update_spec", "set_priority"),
@@ -265,7 +271,7 @@ def add_workflow_once(
     return Submission(tuple(sorted(new_ids.values())), added=True)
 
 
-def rerun(project: Project, fw_ids: Iterable[int]) -> list[int]:
+def rerun(project: Project, fw_ids: Iterable[int], changes: Mapping[str, Any] | None = None) -> list[int]:
     """Make jobs READY again, in one transaction; their past launches are kept.
 
     A job that waits for one that failed is run again by running that one. Archived, defused and running jobs are
@@ -277,6 +283,8 @@ def rerun(project: Project, fw_ids: Iterable[int]) -> list[int]:
         An open project.
     fw_ids : iterable of int
         Which.
+    changes : mapping of str to object, optional
+        Keys of their specs to set before, such as `CONTINUE_FROM`.
 
     Returns
     -------
@@ -294,6 +302,8 @@ def rerun(project: Project, fw_ids: Iterable[int]) -> list[int]:
         for fw_id in fw_ids:
             for failed in _failed_in_workflow(launchpad, fw_id):
                 if failed not in again:
+                    if changes:
+                        launchpad.update_spec([failed], dict(changes))
                     again.extend(launchpad.rerun_fw(failed, rerun_duplicates=False))
     return again
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.calculators.attempt import Attempt, write_attempt
 from cathodeflow.errors import CathodeflowError, StoreError
 
 if TYPE_CHECKING:
@@ -139,11 +140,26 @@ class Worker:
         if claim is None:
             return False
         firework, launch_id, directory = claim
+        directory.mkdir(parents=True, exist_ok=True)
+        write_attempt(directory, self._attempt(firework))
         began = time.monotonic()
         with _inside(directory):
             rocket.Rocket(_Claimed(self.launchpad, firework, launch_id), fworker, firework.fw_id).run()
         say(f"job {firework.fw_id} ({firework.name}) ended after {time.monotonic() - began:.2f} s, log in {directory}")
         return True
+
+    def _attempt(self, firework: Any) -> Attempt:
+        from cathodeflow.dispatch.launchpad import CONTINUE_FROM
+
+        spec = firework.spec
+        previous = spec.get(CONTINUE_FROM)
+        return Attempt(
+            campaign=spec.get("_campaign", ""),
+            kind=spec.get("_kind", ""),
+            key=spec.get("_key", ""),
+            number=len(firework.launches) + len(firework.archived_launches),
+            continue_from=None if previous is None else Path(previous),
+        )
 
     def _query(self) -> dict[str, Any]:
         return {} if self.options.campaign is None else {"spec._campaign": self.options.campaign}

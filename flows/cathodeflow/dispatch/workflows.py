@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cathodeflow.dispatch.jobs import firework_details
+from cathodeflow.dispatch.jobs import FIREWORKS, firework_details
+from cathodeflow.records.document import in_utc
 
 if TYPE_CHECKING:
     from cathodeflow.records.outcomes import JobKind
@@ -34,10 +37,24 @@ class WorkflowState:
 
 @dataclass(frozen=True)
 class ReportedFailure:
-    """What a failed launch said: the reason's word and the message's last lines."""
+    """What a failed launch said.
+
+    Attributes
+    ----------
+    reason : str
+        A word of `records.outcomes.Reason`, or another's.
+    message : str
+        The last line of the error.
+    folder : Path or None
+        Where it ran.
+    ended : datetime or None
+        When, UTC.
+    """
 
     reason: str
     message: str
+    folder: Path | None = None
+    ended: datetime | None = None
 
 
 def workflow_states(project: Project, campaign: str, kind: JobKind, keys: Sequence[str]) -> list[WorkflowState]:
@@ -65,6 +82,22 @@ def workflow_states(project: Project, campaign: str, kind: JobKind, keys: Sequen
     return [WorkflowState(entry["metadata"]["key"], entry["state"], max(entry["nodes"])) for entry in found]
 
 
+def job_states(project: Project, campaign: str, kind: JobKind, keys: Sequence[str]) -> list[WorkflowState]:
+    """Return the state of each job that makes one of `keys`, where one workflow makes several.
+
+    Parameters and result as `workflow_states`, the key being that of the job.
+    """
+    asked = set(keys)
+    found = project.database[FIREWORKS].find(
+        {"spec._campaign": campaign, "spec._kind": kind.value}, {"spec._key": 1, "state": 1, "fw_id": 1}
+    )
+    return [
+        WorkflowState(entry["spec"]["_key"], entry["state"], entry["fw_id"])
+        for entry in found
+        if entry["spec"]["_key"] in asked
+    ]
+
+
 def failure_of(project: Project, fw_id: int) -> ReportedFailure:
     """Return what the last launch of a FIZZLED Firework said.
 
@@ -80,4 +113,12 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
     trace = (details.error or "no error was reported").strip()
     last_line = trace.splitlines()[-1]
     name, _, message = last_line.partition(": ")
-    return ReportedFailure(details.reason or "calculation_error", message if "." in name or not message else last_line)
+    said = message if "." in name or not message else last_line
+    launch = details.launches[-1]
+    ended = None if launch.ended is None else in_utc(_as_datetime(launch.ended))
+    return ReportedFailure(details.reason or "calculation_error", said, launch.directory, ended)
+
+
+def _as_datetime(moment: datetime | str) -> datetime:
+    """FireWorks keeps some of its times as text."""
+    return datetime.fromisoformat(moment) if isinstance(moment, str) else moment

@@ -14,7 +14,8 @@ class Origin(Part):
     Attributes
     ----------
     provenance : str
-        The engine: ``mlff:chgnet-0.3.0``, ``vasp:s0_relax``, ``rehearsal:pair:s0_relax``. Never mixed in one training set or one voltage.
+        The engine: ``mlff:chgnet-0.3.0``, ``vasp:s0_relax``, ``rehearsal:pair:s0_relax``. Never mixed in one training
+        set or one voltage.
     software : dict
         Versions of the software that made it.
     job_uuid : str or None

@@ -93,7 +93,6 @@ class Reason(StrEnum):
     CHARGE_SPILLING = "charge_spilling"  # LOBSTER's basis does not hold the wave functions
     PREREQUISITE_FAILED = "prerequisite_failed"  # what it builds on was quarantined
     VANISHED = "vanished"  # the process that ran it is gone
-    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 
 
 class Purpose(StrEnum):

@@ -79,12 +79,12 @@ def test_a_label_that_always_fails_is_quarantined_after_its_attempts_and_the_cam
     assert campaign.state == CampaignState.DONE
     lost = list(project.database["labels"].find({"outcome": "quarantined"}))
     assert {label["composition"] for label in lost} == {"Mo8"}
-    assert {label["reason"] for label in lost} == {"attempts_exhausted"}
+    assert {label["reason"] for label in lost} == {"calculation_error"}
     assert all("rehearsed failure of Mo8" in label["message"] for label in lost)
     attempts = list(project.database["attempts"].find({"key": lost[0]["key"]}, sort=[("_id", 1)]))
     assert [attempt["action"] for attempt in attempts] == ["rerun", "quarantine"]
     assert all(attempt["considered"] for attempt in attempts)
-    assert f"{len(lost)} labels quarantined (attempts_exhausted {len(lost)})" in campaign.message
+    assert f"{len(lost)} labels quarantined (calculation_error {len(lost)})" in campaign.message
 
 
 def test_more_failures_than_tolerated_stop_the_campaign_with_the_reasons_counted(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_more_failures_than_tolerated_stop_the_campaign_with_the_reasons_counted
     campaign = run_to_end(project)
     assert campaign.state == CampaignState.STOPPED
     assert "the definition tolerates 10%" in campaign.message
-    assert "attempts_exhausted" in campaign.message
+    assert "calculation_error" in campaign.message
 
 
 def test_a_stage_that_needs_each_member_stops_when_one_fails_for_good(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cathodeflow.campaign.policy import JobView, StageSnapshot, decide, labels_of_round, next_stage
-from cathodeflow.records.outcomes import Outcome, Stage
+from cathodeflow.campaign.resubmission import LONGEST_DELAY_S
+from cathodeflow.records.outcomes import Outcome, Reason, Stage
 
 KEYS = tuple(f"k{number}" for number in range(6))
 STATES = ["READY", "RUNNING", "COMPLETED", "FIZZLED", "WAITING", "PAUSED"]
@@ -23,11 +24,15 @@ snapshots = st.builds(
             state=st.sampled_from(STATES),
             fw_id=st.integers(1, 99),
             failures=st.integers(0, 4),
+            history=st.lists(st.sampled_from(Reason), max_size=6).map(tuple),
+            reason=st.sampled_from(Reason),
+            failed_s_ago=st.sampled_from([0.0, 20.0, 1e9]),
         ),
     ).map(lambda jobs: {key: replace(job, key=key) for key, job in jobs.items()}),
     max_attempts=st.integers(1, 4),
     tolerated_fraction=st.none() | st.floats(0, 1),
     budget_spent=st.booleans(),
+    blocked=st.dictionaries(st.sampled_from(KEYS), st.just("its static run was quarantined")),
 )
 
 
@@ -35,13 +40,13 @@ snapshots = st.builds(
 def test_each_wanted_key_has_exactly_one_fate(snapshot: StageSnapshot) -> None:
     decision = decide(snapshot)
     fates = [job.key for job in decision.harvest] + [failure.job.key for failure in decision.failures]
-    fates += [*decision.submit, *decision.left_out, *snapshot.settled]
-    fates += [
-        key
-        for key, job in snapshot.jobs.items()
-        if key not in snapshot.settled and job.state not in {"COMPLETED", "FIZZLED"}
-    ]
-    assert sorted(fates) == sorted(KEYS)
+    fates += [*decision.submit, *decision.left_out, *decision.blocked, *snapshot.settled]
+    waiting = sorted(set(KEYS) - set(fates))
+    assert len(fates) == len(set(fates))
+    for key in waiting:
+        job = snapshot.jobs[key]
+        assert job.state not in {"COMPLETED"}
+        assert job.state != "FIZZLED" or job.failed_s_ago < LONGEST_DELAY_S
 
 
 @given(snapshots)
@@ -53,13 +58,6 @@ def test_what_is_written_is_never_made_again(snapshot: StageSnapshot) -> None:
 
 
 @given(snapshots)
-def test_attempts_are_capped(snapshot: StageSnapshot) -> None:
-    for failure in decide(snapshot).failures:
-        assert (failure.action == "rerun") == (failure.attempt < snapshot.max_attempts)
-        assert failure.considered
-
-
-@given(snapshots)
 def test_a_spent_budget_submits_nothing(snapshot: StageSnapshot) -> None:
     assert decide(replace(snapshot, budget_spent=True)).submit == ()
 
@@ -67,8 +65,8 @@ def test_a_spent_budget_submits_nothing(snapshot: StageSnapshot) -> None:
 @given(snapshots)
 def test_a_stage_is_finished_when_nothing_is_open(snapshot: StageSnapshot) -> None:
     decision = decide(snapshot)
-    active = any(key not in snapshot.settled and job.state != "X" for key, job in snapshot.jobs.items())
-    assert decision.finished == (not decision.submit and not active)
+    open_jobs = any(key not in snapshot.settled for key in snapshot.jobs)
+    assert decision.finished == (not decision.submit and not decision.blocked and not open_jobs)
 
 
 def test_more_quarantined_than_tolerated_stops_with_the_counts() -> None:
@@ -96,6 +94,20 @@ def test_a_campaign_of_two_rounds_goes_through_its_stages_in_order() -> None:
         ("validate", 1),
         ("done", 1),
     ]
+
+
+def test_follow_ups_come_after_the_validation_where_they_are_asked_for() -> None:
+    assert next_stage(Stage.VALIDATE, 0, 1, 0, 3, follow_ups=True) == (Stage.FOLLOW_UP, 0)
+    assert next_stage(Stage.FOLLOW_UP, 0, 1, 0, 3, follow_ups=True) == (Stage.DONE, 0)
+
+
+def test_a_failed_job_waits_for_its_delay() -> None:
+    job = JobView("k0", "FIZZLED", 1, reason=Reason.NODE_FAIL, failed_s_ago=5.0)
+    early = StageSnapshot(("k0",), {}, {"k0": job}, 3, 0.2)
+    assert decide(early).failures == ()
+    assert not decide(early).finished
+    late = replace(early, jobs={"k0": replace(job, failed_s_ago=31.0)})
+    assert [failure.action for failure in decide(late).failures] == ["continue"]
 
 
 def test_a_spent_budget_ends_the_rounds_early() -> None:

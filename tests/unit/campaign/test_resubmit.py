@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from tests.campaign_world import LAWFUL, broken_train, definition, final_documen
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.resubmit import Selection, plan_resubmission, resubmit, select
-from cathodeflow.campaign.stages.work import Recipes
 from cathodeflow.campaign.status import read_status
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.errors import CalculationError, DefinitionError
@@ -35,7 +35,7 @@ def fickle_label(key: str, *arguments: Any) -> dict[str, Any]:
     return made
 
 
-FICKLE = Recipes(LAWFUL.reference, partial(label_flow, label=fickle_label), LAWFUL.train, LAWFUL.predict, LAWFUL.screen)
+FICKLE = replace(LAWFUL, label=partial(label_flow, label=fickle_label))
 
 
 def attempts_at(project: Project, key: str) -> list[tuple[int, str, str]]:
@@ -104,9 +104,9 @@ def test_the_attempts_continue_where_they_were(stopped: Project):
     assert attempts_at(stopped, key) == [(1, "non_finite", "rerun"), (2, "non_finite", "quarantine")]
     campaign = run_to_end(stopped, recipes=FICKLE)
     assert campaign.state == CampaignState.STOPPED
-    assert attempts_at(stopped, key)[2:] == [(3, "non_finite", "quarantine")]
+    assert attempts_at(stopped, key)[2:] == [(3, "non_finite", "rerun"), (4, "non_finite", "quarantine")]
     label = stopped.database["labels"].find_one({"key": key})
-    assert label["origin"]["attempt"] == 3
+    assert label["origin"]["attempt"] == 4
     events = [entry["kind"] for entry in stopped.database["events"].find({})]
     assert "resubmitted" in events
 
@@ -119,7 +119,6 @@ def test_a_dry_run_changes_nothing(stopped: Project):
 
 def test_a_selection_narrows_by_reason_kind_key_and_state(stopped: Project):
     everything = plan_resubmission(stopped, "trial", Selection()).jobs
-    assert plan_resubmission(stopped, "trial", select(reason="attempts_exhausted")).jobs == everything
     assert plan_resubmission(stopped, "trial", select(reason="non_finite")).jobs == everything
     assert plan_resubmission(stopped, "trial", select(reason="not_converged")).jobs == ()
     assert plan_resubmission(stopped, "trial", select(kind="train")).jobs == ()
@@ -160,9 +159,7 @@ def test_a_finished_campaign_goes_back_to_validate_what_it_missed(incomplete: Pr
 
 
 def test_a_needed_job_that_stopped_the_campaign_is_run_again(tmp_path: Path):
-    broken = Recipes(
-        LAWFUL.reference, LAWFUL.label, partial(training_flow, train=broken_train), LAWFUL.predict, LAWFUL.screen
-    )
+    broken = replace(LAWFUL, train=partial(training_flow, train=broken_train))
     project = launch(tmp_path, definition(**SMALL))
     campaign = run_to_end(project, recipes=broken)
     assert (campaign.state, campaign.stage) == (CampaignState.STOPPED, Stage.TRAIN)

@@ -12,7 +12,7 @@ from cathodeflow.campaign.stages.selection import pristine_composition
 from cathodeflow.campaign.stages.work import StageWork
 from cathodeflow.records.candidate import candidate_id
 from cathodeflow.records.label import LabelRecord
-from cathodeflow.records.outcomes import JobKind, Outcome, Purpose, Reason
+from cathodeflow.records.outcomes import JobKind, Outcome, Purpose
 from cathodeflow.science.hosts.candidates import candidate_key, parse_candidate_key
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class LabelStage(StageWork):
             "counts": list(candidate.composition.counts),
             "mask": candidate.mask,
             "outcome": Outcome.QUARANTINED,
-            "reason": Reason.ATTEMPTS_EXHAUSTED,
-            "message": message,
+            "reason": failure.job.reason,
+            "message": f"given up after {failure.attempt} attempts: {message}",
             "origin": self.context.origin(self.kind, failure.job),
         }
         self._write(failure.job.key, fields)

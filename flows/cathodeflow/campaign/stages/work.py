@@ -14,11 +14,12 @@ from cathodeflow.records.label import Origin
 from cathodeflow.records.outcomes import JobKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from jobflow import Flow
 
     from cathodeflow.campaign.policy import Failure, JobView
+    from cathodeflow.dispatch.workflows import WorkflowState
     from cathodeflow.records.campaign import CampaignRecord
     from cathodeflow.science.hosts.host import Host
     from cathodeflow.storage.connection import Project
@@ -46,6 +47,7 @@ class Recipes:
     train: Callable[..., Flow]
     predict: Callable[..., Flow]
     screen: Callable[..., Flow]
+    follow_up: Callable[..., Flow]
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,30 @@ class StageWork(ABC):
     def settled(self) -> dict[str, Outcome]:
         """Return the keys whose documents are written."""
 
+    def workflow_key(self, key: str) -> str:
+        """Return the key of the workflow that makes `key`; one workflow may make several."""
+        return key
+
     @abstractmethod
-    def flow(self, key: str) -> Flow:
-        """Return the workflow that makes `key`."""
+    def flow(self, workflow_key: str) -> Flow:
+        """Return the workflow of that key."""
+
+    def workflow(self, workflow_key: str) -> Flow:
+        """Return the workflow whose jobs leave their outputs under the uuids by which they are looked for."""
+        flow = self.flow(workflow_key)
+        *_, last = flow.iterflow()
+        last[0].set_uuid(job_uuid(self.context.campaign.id, self.kind, workflow_key))
+        return flow
+
+    def states(self, keys: Sequence[str]) -> list[WorkflowState]:
+        """Return how far FireWorks is with `keys`; those without a job are left out."""
+        from cathodeflow.dispatch.workflows import workflow_states
+
+        return workflow_states(self.context.project, self.context.campaign.id, self.kind, keys)
+
+    def blocked(self, settled: Mapping[str, Outcome]) -> dict[str, str]:
+        """Return the keys that can never be made, with the reason."""
+        return {}
 
     @abstractmethod
     def record(self, job: JobView, output: Any) -> None:
@@ -137,3 +160,7 @@ class StageWork(ABC):
     def give_up(self, failure: Failure, message: str) -> None:
         """Quarantine a member that failed at every attempt; never called where each member is needed."""
         raise AssertionError(f"{self.kind} {failure.job.key} cannot be given up: {message}")
+
+    def leave_out(self, key: str, message: str) -> None:
+        """Quarantine a member that is blocked; never called where nothing builds on another."""
+        raise AssertionError(f"{self.kind} {key} cannot be left out: {message}")
