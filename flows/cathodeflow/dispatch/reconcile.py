@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.jobs import LAUNCHES, job_uuids
+from cathodeflow.dispatch.orphans import end_orphans
+from cathodeflow.dispatch.worker import LAUNCHES_FOLDER
 from cathodeflow.storage.collections import OUTPUTS
 
 if TYPE_CHECKING:
@@ -106,6 +109,10 @@ def reconcile(project: Project, campaign: str | None = None, give_up_after: int 
     from cathodeflow.dispatch.launchpad import project_launchpad
 
     launchpad = project_launchpad(project)
+    for launch in suspects:
+        folder = Path(launch["launch_dir"])
+        if project.folder / LAUNCHES_FOLDER in folder.parents:  # a claim cut short names no folder of its own yet
+            end_orphans(folder)
     found = (_set_right(launchpad, launch["launch_id"], campaign, give_up_after) for launch in suspects)
     return [lost for lost in found if lost is not None]
 
@@ -130,6 +137,8 @@ def _process_lives(launch: dict[str, Any]) -> bool:
 def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None, give_up_after: int) -> LostRun | None:
     """Adopt or rerun one job in one transaction; None when another process was first."""
     from fireworks.core.firework import FWAction
+
+    from cathodeflow.dispatch.launchpad import CONTINUE_FROM
 
     project = launchpad.project
     with launchpad.transaction():
@@ -157,6 +166,8 @@ def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None
             action = "rerun"
             _close(launchpad, launch_id, message)
             launchpad.rerun_fw(firework["fw_id"], rerun_duplicates=False)
+            # What the lost run wrote may be worth going on from; its job decides.
+            launchpad.update_spec([firework["fw_id"]], {CONTINUE_FROM: launch["launch_dir"]})
     spec = firework["spec"]
     return LostRun(
         firework["fw_id"],
