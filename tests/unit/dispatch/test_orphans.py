@@ -8,9 +8,8 @@ import psutil
 
 from cathodeflow.dispatch.orphans import end_orphans
 
-STUBBORN = (
-    "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-)
+SLEEP = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
 
 
 def start(folder: Path, code: str = SLEEP) -> subprocess.Popen[bytes]:
