@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from cathodeflow.campaign import transitions
 from cathodeflow.errors import DefinitionError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
-from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Reason, Stage
+from cathodeflow.records.followup import follow_up_key
+from cathodeflow.records.outcomes import Branch, CampaignState, JobKind, Outcome, Reason, Stage
+from cathodeflow.storage.collections import FOLLOW_UPS
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -38,7 +40,7 @@ class Selection:
     keys : tuple of str
         Which ones.
     state : str or None
-        ``fizzled`` (jobs) or ``quarantined`` (labels).
+        ``fizzled`` (jobs) or ``quarantined`` (labels and branches of follow-ups).
     """
 
     reason: Reason | None = None
@@ -161,9 +163,10 @@ def plan_resubmission(project: Project, name: str, selection: Selection) -> Resu
     campaign = transitions.read_campaign(project, name)
     attempts = _attempts(project, name)
     labels = _quarantined_labels(project, campaign, attempts)
-    given_up = {(job.kind, job.key) for job in labels}
+    branches = _quarantined_follow_ups(project, name, attempts)
+    given_up = {(job.kind, job.key) for job in (*labels, *branches)}
     jobs = [job for job in _fizzled_jobs(project, name, attempts) if (job.kind, job.key) not in given_up]
-    matching = [job for job in (*labels, *jobs) if selection.matches(job)]
+    matching = [job for job in (*labels, *branches, *jobs) if selection.matches(job)]
     chosen = tuple(job for job in matching if not job.why_not)
     ended = campaign.state in {CampaignState.STOPPED, CampaignState.DONE}
     stage = Stage.VALIDATE if campaign.stage == Stage.DONE else campaign.stage
@@ -218,8 +221,9 @@ def resubmit(project: Project, name: str, selection: Selection) -> Resubmission:
         for job in made.jobs:
             _write_down(project, name, job)
         rerun(project, [fw_id for job in made.jobs for fw_id in job.fw_ids])
-        labels = [job.key for job in made.jobs if job.state == QUARANTINED]
-        transitions.withdraw_labels(project, name, labels)
+        again = [job for job in made.jobs if job.state == QUARANTINED]
+        transitions.withdraw_labels(project, name, [job.key for job in again if job.kind == JobKind.LABEL])
+        transitions.withdraw_follow_ups(project, name, [job.key for job in again if job.kind == JobKind.FOLLOW_UP])
         details = {"by_reason": made.by_reason(), "keys": [job.key for job in made.jobs]}
         transitions.append_event(project, name, "resubmitted", f"a person resubmitted {len(made.jobs)} jobs", details)
         transitions.reopen(project, name)
@@ -288,11 +292,39 @@ def _quarantined_labels(
     ]
 
 
+def _quarantined_follow_ups(project: Project, name: str, attempts: Counter[tuple[str, str]]) -> list[FailedJob]:
+    found = list(
+        project.database[FOLLOW_UPS].find(
+            {"campaign": name, "outcome": Outcome.QUARANTINED.value},
+            {"key": 1, "branch": 1, "reason": 1, "message": 1},
+        )
+    )
+    if not found:
+        return []
+    from cathodeflow.dispatch.workflows import job_states
+
+    keys = [follow_up_key(entry["key"], Branch(entry["branch"])) for entry in found]
+    jobs = {state.key: state.fw_id for state in job_states(project, name, JobKind.FOLLOW_UP, keys)}
+    return [
+        FailedJob(
+            JobKind.FOLLOW_UP,
+            key,
+            QUARANTINED,
+            Reason(entry["reason"]),
+            entry["message"],
+            attempts[JobKind.FOLLOW_UP.value, key],
+            (jobs[key],) if key in jobs else (),
+            "it comes back with its static run: resubmit that" if entry["reason"] == Reason.PREREQUISITE_FAILED else "",
+        )
+        for key, entry in zip(keys, found, strict=True)
+    ]
+
+
 def _open_keys(project: Project, campaign: CampaignRecord) -> frozenset[str]:
     """Return the candidates whose labels the campaign still takes in: of its present stage, or of its validation."""
     if campaign.stage == Stage.LABEL:
         return frozenset(campaign.selections.get(str(campaign.round), ()))
-    if campaign.stage in {Stage.VALIDATE, Stage.DONE} and campaign.shortlist:
+    if campaign.stage in {Stage.VALIDATE, Stage.FOLLOW_UP, Stage.DONE} and campaign.shortlist:
         from cathodeflow.campaign.advance import default_recipes
         from cathodeflow.campaign.stages.label import ValidateStage
         from cathodeflow.campaign.stages.work import StageContext

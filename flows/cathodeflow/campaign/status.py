@@ -12,10 +12,13 @@ from cathodeflow.campaign.transitions import unknown_campaign
 from cathodeflow.dispatch.jobs import count_states, list_fireworks
 from cathodeflow.records.document import in_utc
 from cathodeflow.records.outcomes import CampaignState, JobKind, Purpose, Stage, Target
+from cathodeflow.storage.collections import FOLLOW_UPS
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
+ENDING = frozenset({Stage.FOLLOW_UP, Stage.DONE})
+AFTER_SCREENING = frozenset({Stage.VALIDATE, Stage.FOLLOW_UP})
 BEST_SHOWN = 5
 
 
@@ -175,7 +178,7 @@ def _count_labels(project: Project, document: dict[str, Any], done: int, wanted:
     settled = counts["done"] + counts["quarantined"]
     if document["stage"] == Stage.VALIDATE:
         return counts | {"wanted": settled + wanted - done}
-    return counts | {"wanted": settled if document["stage"] == Stage.DONE else max(chosen, settled)}
+    return counts | {"wanted": settled if document["stage"] in ENDING else max(chosen, settled)}
 
 
 def _stage_progress(project: Project, document: dict[str, Any], levels: dict[str, int]) -> tuple[int, int]:
@@ -199,8 +202,17 @@ def _stage_progress(project: Project, document: dict[str, Any], levels: dict[str
         return len(written), sum(-(-size // shard) for size in levels.values())
     if stage == Stage.SCREEN:
         return int(_is_screened(document, number)), 1
+    return _closing_progress(project, document, len(levels))
+
+
+def _closing_progress(project: Project, document: dict[str, Any], n_levels: int) -> tuple[int, int]:
+    """Return the same of the stages after the screening."""
+    name, stage = document["_id"], document["stage"]
     if stage == Stage.VALIDATE:
-        return _validation_progress(project, document, len(levels))
+        return _validation_progress(project, document, n_levels)
+    if stage == Stage.FOLLOW_UP:
+        jobs = sum(count_states(project, name, JobKind.FOLLOW_UP).values())
+        return project.count(FOLLOW_UPS, {"campaign": name}), jobs
     return 0, 0
 
 
@@ -300,13 +312,13 @@ def _eta(
     later = max(total - sum(chosen.values()), 0)
     if stage in {Stage.ENUMERATE, Stage.REFERENCE}:
         later = total
-    if stage != Stage.VALIDATE:
+    if stage not in AFTER_SCREENING:
         per_list = definition["validation"]["per_list"]
         later += (2 * per_list + 1) * n_levels if per_list else 0
     order = list(Stage)
     repeated = (Stage.TRAIN, Stage.PREDICT, Stage.SCREEN)
     visits = {
-        other.value: (later_rounds + (order.index(other) > order.index(stage)) if stage != Stage.VALIDATE else 0)
+        other.value: (0 if stage in AFTER_SCREENING else later_rounds + (order.index(other) > order.index(stage)))
         for other in repeated
     }
     return estimate_seconds_left(

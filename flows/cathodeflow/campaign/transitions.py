@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cathodeflow.errors import CampaignError, LeaseError, StaleCampaignError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord, Lease, StageTime
 from cathodeflow.records.document import Document, now
-from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Stage
+from cathodeflow.records.outcomes import Branch, CampaignState, JobKind, Outcome, Reason, Stage
+from cathodeflow.storage.collections import FOLLOW_UPS
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -214,7 +215,7 @@ def stop(project: Project, name: str, reason: str) -> CampaignRecord:
 def withdraw_labels(project: Project, name: str, keys: Sequence[str]) -> int:
     """Take out quarantined labels that are run again, and the validations that were written without them.
 
-    The only documents ever taken out: what they said stays in the attempts and the events.
+    With the follow-ups below, the only documents ever taken out: what they said stays in the attempts and the events.
 
     Parameters
     ----------
@@ -239,6 +240,36 @@ def withdraw_labels(project: Project, name: str, keys: Sequence[str]) -> int:
                 which = {"campaign": name} if validation["pristine"] else {"_id": validation["_id"]}
                 project.database["validations"].delete_many(which)
         return int(gone.deleted_count)
+
+
+def withdraw_follow_ups(project: Project, name: str, keys: Sequence[str]) -> int:
+    """Take out quarantined branches that are run again, and those that built on a static run among them.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    keys : sequence of str
+        ``<candidate key>/<branch>``; usable ones stay whatever is asked.
+
+    Returns
+    -------
+    int
+        How many were taken out.
+    """
+    static = f"/{Branch.STATIC.value}"
+    candidates = [key.removesuffix(static) for key in keys if key.endswith(static)]
+    built_on = {"key": {"$in": candidates}, "reason": Reason.PREREQUISITE_FAILED.value}
+    asked = {"_id": {"$in": [f"{name}/{key}" for key in keys]}}
+    with project.transaction():
+        quarantined = {"campaign": name, "outcome": Outcome.QUARANTINED.value}
+        gone = [
+            project.database[FOLLOW_UPS].delete_many({**quarantined, **which}).deleted_count
+            for which in (asked, built_on)
+        ]
+        return int(sum(gone))
 
 
 def reopen(project: Project, name: str) -> CampaignRecord:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.campaign_world import FOLLOWED, UNSOUND, definition, launch, run_to_end
 
+from cathodeflow.campaign.resubmit import plan_resubmission, resubmit, select
+from cathodeflow.campaign.status import read_status
 from cathodeflow.dispatch.jobs import list_fireworks
 from cathodeflow.records.outcomes import CampaignState
 
@@ -56,3 +58,19 @@ def test_without_its_static_run_a_candidate_has_no_branches_and_the_others_all(
     }
     states = Counter(job.state for job in list_fireworks(project, "trial", kind="follow_up"))
     assert set(states) == {"COMPLETED", "FIZZLED", "WAITING"}
+
+
+def test_a_resubmitted_static_run_brings_back_its_branches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = launch(tmp_path, definition(**BRANCHES))
+    monkeypatch.setenv(UNSOUND, "nvpf-Na1-V8-00/static nvpf-Na2-V8-00/gap")
+    assert run_to_end(project).state == CampaignState.DONE
+    refused = plan_resubmission(project, "trial", select(kind="follow_up", keys=["nvpf-Na1-V8-00/gap"]))
+    assert refused.jobs == ()
+    assert "static run" in refused.refused[0].why_not
+    monkeypatch.delenv(UNSOUND)
+    made = resubmit(project, "trial", select(kind="follow_up"))
+    assert {job.key for job in made.jobs} == {"nvpf-Na1-V8-00/static", "nvpf-Na2-V8-00/gap"}
+    assert run_to_end(project).state == CampaignState.DONE
+    assert {d["outcome"] for d in follow_ups(project).values()} == {"done"}
+    assert {job.state for job in list_fireworks(project, "trial", kind="follow_up")} == {"COMPLETED"}
+    assert read_status(project, "trial").state == "done"
