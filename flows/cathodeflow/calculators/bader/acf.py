@@ -33,15 +33,17 @@ def read_acf(path: Path) -> AtomicCharges:
     try:
         lines = path.read_text(encoding="ascii").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise CalculationError(f"The bader program left no readable {path.name}: {error}.") from error
+        raise CalculationError(f"The bader program left no readable {path.name}: {error}.", "broken_output") from error
     try:
         rules = [index for index, line in enumerate(lines) if line.strip().startswith("----")]
         table = np.array([[float(word) for word in line.split()] for line in lines[rules[0] + 1 : rules[1]]])
         stated = _footer(lines[rules[1] + 1 :])
     except (ValueError, IndexError, KeyError) as error:
-        raise CalculationError(f"{path.name} is damaged or incomplete; run the bader program again.") from error
+        raise CalculationError(
+            f"{path.name} is damaged or incomplete; run the bader program again.", "broken_output"
+        ) from error
     if table.ndim != 2 or table.shape[1] != _COLUMNS or (table[:, 0] != np.arange(1, len(table) + 1)).any():
-        raise CalculationError(f"{path.name} does not hold one line of {_COLUMNS} numbers per atom.")
+        raise CalculationError(f"{path.name} does not hold one line of {_COLUMNS} numbers per atom.", "broken_output")
     charges = AtomicCharges(
         electrons=table[:, 4],
         volumes=table[:, 6],
@@ -50,7 +52,9 @@ def read_acf(path: Path) -> AtomicCharges:
         vacuum_volume=stated.get("VACUUM VOLUME", 0.0),
     )
     if abs(charges.total_electrons - stated["NUMBER OF ELECTRONS"]) > _SUM_TOLERANCE:
-        raise CalculationError(f"The charges of {path.name} do not add up to the electrons it states; run it again.")
+        raise CalculationError(
+            f"The charges of {path.name} do not add up to the electrons it states; run it again.", "broken_output"
+        )
     return charges
 
 

@@ -95,7 +95,9 @@ def analyse_folder(
     valence, core, pseudo = (read_density(_existing(folder, name)) for name in ("CHGCAR", "AECCAR0", "AECCAR2"))
     for other in (core, pseudo):
         if other.species != valence.species or not _same_positions(other, valence):
-            raise CalculationError("CHGCAR, AECCAR0 and AECCAR2 hold different atoms; run the calculation again.")
+            raise CalculationError(
+                "CHGCAR, AECCAR0 and AECCAR2 hold different atoms; run the calculation again.", "broken_output"
+            )
     require_same_grid(valence.density, core.density, pseudo.density)
     reference = replace(
         valence,
@@ -191,12 +193,19 @@ def _run(command: list[str], folder: Path, timeout_s: float) -> None:
     try:
         subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=True)
     except subprocess.TimeoutExpired as error:
-        raise CalculationError(f"The charge analysis ({name}) was stopped after {timeout_s:.0f} s.") from error
+        raise CalculationError(
+            f"The charge analysis ({name}) was stopped after {timeout_s:.0f} s.", "timeout"
+        ) from error
     except subprocess.CalledProcessError as error:
         last = (error.stderr or error.stdout or "").strip().splitlines()[-1:] or ["no message"]
-        raise CalculationError(f"The charge analysis ({name}) ended with {error.returncode}: {last[0]}") from error
+        reason = "killed" if error.returncode < 0 or error.returncode > 128 else "exit_code"
+        raise CalculationError(
+            f"The charge analysis ({name}) ended with {error.returncode}: {last[0]}", reason
+        ) from error
     except OSError as error:
-        raise CalculationError(f"The charge analysis ({name}) cannot be started: {error}.") from error
+        raise CalculationError(
+            f"The charge analysis ({name}) cannot be started: {error}.", "missing_program"
+        ) from error
 
 
 def _existing(folder: Path, name: str) -> Path:
@@ -214,4 +223,6 @@ def _same_positions(first: DensityFile, second: DensityFile) -> bool:
 def _require_electrons(found: float, expected: float, what: str, tolerance: float) -> None:
     """Refuse a count that lost or gained electrons."""
     if abs(found - expected) > tolerance:
-        raise CalculationError(f"{what} add up to {found:.4f} electrons instead of {expected:.4f}; run it again.")
+        raise CalculationError(
+            f"{what} add up to {found:.4f} electrons instead of {expected:.4f}; run it again.", "broken_output"
+        )

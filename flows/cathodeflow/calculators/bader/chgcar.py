@@ -83,7 +83,9 @@ def read_density(path: Path) -> DensityFile:
     except CalculationError as error:
         raise CalculationError(f"{path.name}: {error}", error.reason) from error
     except (ValueError, IndexError) as error:
-        raise CalculationError(f"{path.name} is damaged or incomplete ({error}); run the calculation again.") from error
+        raise CalculationError(
+            f"{path.name} is damaged or incomplete ({error}); run the calculation again.", "broken_output"
+        ) from error
     # Three further grids are the components of a non-collinear magnetisation, which nothing here uses.
     return DensityFile(species, positions, total, others[0] if len(others) == 1 else None)
 
@@ -124,9 +126,13 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
         return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("ascii")
     except FileNotFoundError as error:
-        raise CalculationError(f"{path.name} is missing; ask for it (LAECHG for AECCAR) and run again.") from error
+        raise CalculationError(
+            f"{path.name} is missing; ask for it (LAECHG for AECCAR) and run again.", "broken_output"
+        ) from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise CalculationError(f"{path.name} is damaged ({error}); run the calculation again.") from error
+        raise CalculationError(
+            f"{path.name} is damaged ({error}); run the calculation again.", "broken_output"
+        ) from error
 
 
 def _header(text: str) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64], int]:

@@ -82,10 +82,10 @@ def read_lobster(folder: Path, species: Sequence[str]) -> LobsterResult:
     quality = read_lobsterout(_existing(folder, "lobsterout"))
     n_bonds, n_spins = _announced(_existing(folder, "COHPCAR.lobster"))
     if n_spins != len(quality.charge_spilling):
-        raise CalculationError("lobsterout and COHPCAR.lobster differ in their spin channels; run LOBSTER again.")
+        raise _broken("lobsterout and COHPCAR.lobster differ in their spin channels")
     bonds = read_icohplist(_existing(folder, "ICOHPLIST.lobster"), species, n_spins)
     if len(bonds) != n_bonds:
-        raise CalculationError(f"ICOHPLIST.lobster holds {len(bonds)} of {n_bonds} bonds; run LOBSTER again.")
+        raise _broken(f"ICOHPLIST.lobster holds {len(bonds)} of {n_bonds} bonds")
     return LobsterResult(bonds, quality)
 
 
@@ -134,7 +134,7 @@ def read_icohplist(path: Path, species: Sequence[str], n_spins: int | None = Non
             for entry in entries
         )
     except _PARSER_ERRORS as error:
-        raise CalculationError(f"{path.name} is damaged or incomplete ({error}); run LOBSTER again.") from error
+        raise _broken(f"{path.name} is damaged or incomplete ({error})") from error
     _require_sound(path.name, bonds, text, n_spins)
     return bonds
 
@@ -160,7 +160,7 @@ def read_lobsterout(path: Path) -> ProjectionQuality:
 
     text = _text(path)
     if not re.search(r"\d+ ms of sys", text.partition("finished in")[2]):
-        raise CalculationError(f"LOBSTER did not finish: {path.name} lacks its last lines; run LOBSTER again.")
+        raise _broken(f"LOBSTER did not finish: {path.name} lacks its last lines")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -175,11 +175,16 @@ def read_lobsterout(path: Path) -> ProjectionQuality:
         )
         n_spins = protocol.number_of_spins
     except _PARSER_ERRORS as error:
-        raise CalculationError(f"{path.name} is damaged or incomplete ({error}); run LOBSTER again.") from error
+        raise _broken(f"{path.name} is damaged or incomplete ({error})") from error
     spillings = quality.charge_spilling + quality.total_spilling
     if len(spillings) != 2 * n_spins or not all(0 <= value <= 1 for value in spillings):
-        raise CalculationError(f"{path.name} does not state the spilling of every channel; run LOBSTER again.")
+        raise _broken(f"{path.name} does not state the spilling of every channel")
     return quality
+
+
+def _broken(what: str) -> CalculationError:
+    """Return the error of a file that is missing, cut short, damaged or of another run."""
+    return CalculationError(f"{what}; run LOBSTER again.", "broken_output")
 
 
 def _announced(path: Path) -> tuple[int, int]:
@@ -187,25 +192,25 @@ def _announced(path: Path) -> tuple[int, int]:
     try:
         curves, spins = (int(word) for word in _text(path).splitlines()[1].split()[:2])
     except (ValueError, IndexError) as error:
-        raise CalculationError(f"{path.name} is damaged or incomplete; run LOBSTER again.") from error
+        raise _broken(f"{path.name} is damaged or incomplete") from error
     # One curve is the average, and orbital-resolved files count each pair of orbitals too.
     bonds = sum(1 for line in _text(path).splitlines()[2 : 2 + curves] if re.match(r"No\.\d+:[^\[]*\(", line))
     if spins not in {1, 2} or not 1 <= bonds < curves:
-        raise CalculationError(f"{path.name} is damaged or incomplete; run LOBSTER again.")
+        raise _broken(f"{path.name} is damaged or incomplete")
     return bonds, spins
 
 
 def _require_whole_lines(name: str, text: str) -> None:
     """Refuse a list with a line that is not whole: all have as many words, with as many decimals, as the first."""
     if _CONTROL.search(text):
-        raise CalculationError(f"{name} holds bytes that are no text; run LOBSTER again.")
+        raise _broken(f"{name} holds bytes that are no text")
     lines = [line for line in text.splitlines() if line.strip()]
     rows = [line.split() for line in lines if not _HEADER.search(line)]
     if not rows or _HEADER.search(lines[-1]):
-        raise CalculationError(f"{name} holds no bonds or ends in a header; run LOBSTER again.")
+        raise _broken(f"{name} holds no bonds or ends in a header")
     patterns = {tuple(_decimals(word) for word in row[3:]) for row in rows}
     if len(patterns) != 1 or not all(row[0].isdigit() for row in rows):
-        raise CalculationError(f"{name} holds a line that is not whole; run LOBSTER again.")
+        raise _broken(f"{name} holds a line that is not whole")
 
 
 def _decimals(word: str) -> int | None:
@@ -220,12 +225,12 @@ def _require_sound(name: str, bonds: Sequence[BondIcohp], text: str, n_spins: in
     channels = {len(bond.icohp) for bond in bonds}
     announced = n_spins if n_spins is not None else max(headers, default=1)
     if channels != {announced}:
-        raise CalculationError(f"{name} lacks a spin channel or holds no bonds; run LOBSTER again.")
+        raise _broken(f"{name} lacks a spin channel or holds no bonds")
     if [bond.label for bond in bonds] != [str(number + 1) for number in range(len(bonds))]:
-        raise CalculationError(f"{name} lacks bonds in its middle; run LOBSTER again.")
+        raise _broken(f"{name} lacks bonds in its middle")
     for bond in bonds:
         if not 0 < bond.length < 100 or any(abs(value) > 100 or value != value for value in bond.icohp):  # noqa: PLR0124  # nan
-            raise CalculationError(f"{name} holds an impossible bond {bond.label}; run LOBSTER again.")
+            raise _broken(f"{name} holds an impossible bond {bond.label}")
 
 
 def _cell(translation: Sequence[float]) -> tuple[int, int, int]:
@@ -254,6 +259,6 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
         return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
     except FileNotFoundError as error:
-        raise CalculationError(f"{path.name} is missing; run LOBSTER again.") from error
+        raise _broken(f"{path.name} is missing") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise CalculationError(f"{path.name} is damaged ({error}); run LOBSTER again.") from error
+        raise _broken(f"{path.name} is damaged ({error})") from error

@@ -8,7 +8,12 @@ import stat
 import sys
 from pathlib import Path
 
-PROGRAMS = dict.fromkeys(("vasp_std", "vasp_gam", "vasp_ncl"), "cathodeflow.calculators.rehearsal.vasp_std")
+_ROOM = "cathodeflow.calculators.rehearsal"
+PROGRAMS = {
+    **dict.fromkeys(("vasp_std", "vasp_gam", "vasp_ncl"), f"{_ROOM}.vasp_std"),
+    "lobster": f"{_ROOM}.lobster",
+    "bader": f"{_ROOM}.bader",
+}
 """All of VASP's names: custodian takes a real vasp_gam from the PATH for a run at Γ if it finds no other."""
 
 

@@ -133,6 +133,29 @@ def read_inputs(folder: Path) -> VaspInputs:
     return inputs
 
 
+def read_crystal(file: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read a POSCAR or CONTCAR that names its elements.
+
+    Returns
+    -------
+    cell : ndarray of shape (3, 3)
+        Lattice vectors as rows, Å.
+    fractional : ndarray of shape (n_atoms, 3)
+        Positions.
+    elements : list of str
+        Of each atom.
+
+    Raises
+    ------
+    CalculationError
+        The file is missing, damaged, or of the old format without names; the reason is ``refused``.
+    """
+    _, cell, fractional, symbols, counts = _poscar(_text(file.parent, file.name))
+    if not symbols:
+        raise CalculationError(f" ERROR: {file.name} names no elements", "refused")
+    return cell, fractional, [s for s, count in zip(symbols, counts, strict=True) for _ in range(count)]
+
+
 def _text(folder: Path, name: str) -> str:
     try:
         return (folder / name).read_text()

@@ -216,16 +216,20 @@ def check_charge_spilling(spillings: Sequence[float], limit: float = CHARGE_SPIL
     Raises
     ------
     CalculationError
-        If there is none, one is no fraction, or one exceeds the limit.
+        If there is none, one is no fraction (reason ``broken_output``), or one exceeds the limit
+        (``charge_spilling``).
     """
     values: NDArray[np.float64] = np.asarray(spillings, dtype=np.float64)
     if not values.size or not ((values >= 0) & (values <= 1)).all():
-        raise CalculationError(f"Charge spillings {tuple(spillings)} are no fractions; run LOBSTER again.")
+        raise CalculationError(
+            f"Charge spillings {tuple(spillings)} are no fractions; run LOBSTER again.", "broken_output"
+        )
     worst = float(values.max())
     if worst > limit:
         raise CalculationError(
             f"The local basis misses {100 * worst:.1f} % of the charge, more than {100 * limit:.1f} %; "
-            "take a larger basis."
+            "take a larger basis.",
+            "charge_spilling",
         )
     return worst
 
