@@ -38,7 +38,7 @@ def with_crystals(path: Path, folder: Path) -> Path:
 
 def test_there_are_definitions_and_scripts():
     names = {path.name for path in DEFINITIONS}
-    assert names == {"campaign.yaml", "demo.yaml", "paper.yaml", "own-host.yaml"}
+    assert names == {"campaign.yaml", "demo.yaml", "paper.yaml", "own-host.yaml", "vasp.yaml", "rehearse.yaml"}
     assert {path.name for path in SCRIPTS} == {"submit.sh"}
 
 
@@ -57,6 +57,20 @@ def test_the_campaigns_of_the_paper_have_its_size():
     assert (definition.surrogate.learning_rate, definition.surrogate.batch_size) == (1e-3, 128)
     assert definition.screening.relaxation_energy_variation == 0.05
     assert definition.screening.voltage_windows == {"V21": (3.49, 3.90), "V43": (2.0, None)}
+
+
+def test_the_rehearsal_is_the_production_definition_with_another_engine_and_nothing_else():
+    folder = WORKFLOWS / "nvpf_inverse_design"
+    production, rehearsal = ((folder / name).read_text().splitlines() for name in ("vasp.yaml", "rehearse.yaml"))
+    different = [pair for pair in zip(production, rehearsal, strict=True) if pair[0] != pair[1]]
+    assert different == [("  name: vasp", "  name: rehearsal")]
+
+
+def test_the_production_definition_asks_for_all_that_the_paper_computed():
+    definition = read_definition(WORKFLOWS / "nvpf_inverse_design" / "vasp.yaml").definition
+    assert (definition.labels.total, definition.elements, definition.ratios) == (1171, "d-block", "all")
+    assert set(definition.followups.branches) == {"pdos", "gap", "bonding", "bader", "density_difference"}
+    assert definition.engine.parameters == {"preset": "s0_relax"}
 
 
 def test_the_demonstration_is_real_and_validates_enough():

@@ -18,12 +18,14 @@ class Template(StrEnum):
 
     DEMO = "demo"
     PAPER = "paper"
+    VASP = "vasp"
     OWN_HOST = "own-host"
 
 
 NEXT_STEPS = {
     Template.DEMO: "It runs as it is, in about ten minutes on two cores.",
     Template.PAPER: "It is the published campaign at full size: look at its plan before launching it.",
+    Template.VASP: "It is the published campaign with VASP: `cflow doctor` says what this machine lacks for it.",
     Template.OWN_HOST: "Put your crystals beside it and edit the host section.",
 }
 
@@ -39,8 +41,8 @@ def init(
 ) -> None:
     """Write a commented campaign.yaml to start from.
 
-    demo: a small campaign on the packaged NVPF host. paper: the published one at full size. own-host: your own
-    crystals.
+    demo: a small campaign on the packaged NVPF host. paper: the published one at full size, with a
+    potential. vasp: the same with VASP and the electronic follow-ups. own-host: your own crystals.
     """
     from cathodeflow.cli.output import say, write_text
 

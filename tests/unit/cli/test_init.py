@@ -38,7 +38,10 @@ def test_the_paper_template_has_the_papers_size():
     assert definition.screening.voltage_windows == {"V21": (3.49, 3.90), "V43": (2.0, None)}
 
 
-@pytest.mark.parametrize(("template", "file"), [(Template.DEMO, "demo.yaml"), (Template.PAPER, "campaign.yaml")])
+@pytest.mark.parametrize(
+    ("template", "file"),
+    [(Template.DEMO, "demo.yaml"), (Template.PAPER, "campaign.yaml"), (Template.VASP, "vasp.yaml")],
+)
 def test_templates_and_workflow_are_the_same_text(template: Template, file: str):
     where = f"copy workflows/nvpf_inverse_design/{file} over flows/cathodeflow/cli/templates/{template}.yaml"
     assert template_text(template) == (WORKFLOW / file).read_text(encoding="utf-8"), where
