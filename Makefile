@@ -8,13 +8,15 @@ DEMO := demo
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install demo demo-clean test test-quick lint format bench docs clean
+.PHONY: help install demo demo-clean test test-quick lint format bench docs clean services services-mongo test-services
 
 help:
 	@echo "make demo    install, run the demonstration campaign (about ten minutes), write demo/report.html"
 	@echo "make test    install, run the test suite"
 	@echo "make lint    ruff, mypy, import contracts, committed docs current"
 	@echo "make bench   print the performance figures as ratios against a peer"
+	@echo "make services       install the real servers that tests use (Debian packages need root; Maven)"
+	@echo "make test-services  run the tests with real servers"
 	@echo "make format  let ruff rewrite"
 
 install: $(STAMP)
@@ -43,6 +45,22 @@ test: $(STAMP)
 
 test-quick: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not service"
+
+# Package managers are asked through their own configuration (mirrors, proxies); MAVEN_FLAGS and APT_GET add to it.
+SERVICES := .services
+APT_GET ?= $(if $(filter 0,$(shell id -u)),,sudo )apt-get
+MAVEN_FLAGS ?=
+
+services: services-mongo
+
+# Not needed where a real mongod is on PATH: the tests then use that.
+services-mongo:
+	@command -v javac >/dev/null && command -v mvn >/dev/null || $(APT_GET) install -y --no-install-recommends openjdk-17-jdk-headless maven
+	mvn -q -B $(MAVEN_FLAGS) -f tests/services/mongo_wire/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(SERVICES)/mongo
+	javac -cp '$(SERVICES)/mongo/*' -d $(SERVICES)/mongo tests/services/mongo_wire/WireServer.java
+
+test-services: $(STAMP)
+	$(BIN)/python -m pytest -m service
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

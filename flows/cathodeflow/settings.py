@@ -24,6 +24,21 @@ class Settings(BaseSettings):
         description="SQLite durability. `normal` survives any killed process; `full` also survives a power cut.",
     )
     store_busy_timeout_s: float = Field(60.0, gt=0, description="How long a writer waits for another one.")
+    store_uri: str | None = Field(
+        None, description="`mongodb://` address of the server that new projects use; never with a password in it."
+    )
+    store_password_file: Path | None = Field(
+        None, description="File (mode 0600, own user) with the store's password, in place of the environment."
+    )
+    store_timeout_s: float = Field(10.0, gt=0, description="How long to look for the MongoDB server before giving up.")
+    store_socket_timeout_s: float = Field(120.0, gt=0, description="How long one answer of the server may take.")
+    store_patience_s: float = Field(
+        600.0, ge=0, description="How long a job waits for a server that is away before it leaves its result on disk."
+    )
+    store_first_delay_s: float = Field(0.5, gt=0, description="First delay of that waiting; each is twice the last.")
+    store_claim_expiry_s: float = Field(
+        120.0, gt=0, description="A lock or claim of another host's process is broken after so long without a sign of it."
+    )
     threads_per_worker: int = Field(1, ge=1, description="Threads of one worker's torch and BLAS.")
     tick_s: float = Field(2.0, gt=0, description="Seconds between two ticks of the driver.")
     lease_s: float = Field(30.0, gt=0, description="A driver that is silent for so long has lost its campaign.")

@@ -17,10 +17,12 @@ from cathodeflow.settings import get_settings
 from cathodeflow.storage import collections as names
 from cathodeflow.storage.embedded.documents import Documents, count_values
 from cathodeflow.storage.embedded.file import StoreFile
+from cathodeflow.storage.project_file import read_project_file, store_of, write_project_file
 
 if TYPE_CHECKING:
     from jobflow import JobStore
 
+    from cathodeflow.storage.address import StoreAddress
     from cathodeflow.storage.blobs import Blobs
     from cathodeflow.storage.embedded.client import MongoClient
 
@@ -34,8 +36,8 @@ class Project:
         The project folder.
     file : StoreFile or None
         The embedded store; None when the database is a MongoDB server.
-    uri : str or None
-        `mongodb://` address of the server, for that case.
+    address : StoreAddress or None
+        Of the server, for that case.
 
     Attributes
     ----------
@@ -43,10 +45,20 @@ class Project:
         Absolute.
     """
 
-    def __init__(self, folder: Path, file: StoreFile | None, uri: str | None = None) -> None:
+    def __init__(self, folder: Path, file: StoreFile | None, address: StoreAddress | None = None) -> None:
         self.folder = Path(folder).absolute()
         self.file = file
-        self.uri = uri
+        self.address = address
+
+    @property
+    def uri(self) -> str | None:
+        """Address of the server, without a password; None for the embedded store."""
+        return None if self.address is None else self.address.uri
+
+    @property
+    def database_name(self) -> str:
+        """Name of the database on the server or in the file."""
+        return names.DATABASE if self.address is None else self.address.database
 
     def __repr__(self) -> str:
         return f"Project({str(self.folder)!r})"
@@ -56,24 +68,38 @@ class Project:
     @cached_property
     def client(self) -> MongoClient:
         """A client with pymongo's face: the embedded one, or pymongo's own."""
-        if self.file is None:
-            import pymongo
+        if self.address is not None:
+            from cathodeflow.storage.server import connect
 
-            return pymongo.MongoClient(self.uri)  # type: ignore[return-value,unused-ignore]
+            return connect(self.address)  # type: ignore[return-value,unused-ignore]
         from cathodeflow.storage.embedded.client import MongoClient
 
-        return MongoClient(self.file.path, file=self.file)
+        return MongoClient(self.embedded_file.path, file=self.file)
+
+    @property
+    def embedded_file(self) -> StoreFile:
+        """The embedded store.
+
+        Raises
+        ------
+        StoreError
+            The project's documents are on a server.
+        """
+        if self.file is None:
+            raise StoreError("this operation is for the embedded store")
+        return self.file
 
     @cached_property
     def database(self) -> Any:
         """The project's database; `project.database["labels"]` is a pymongo-like collection."""
-        return self.client[names.DATABASE]
+        return self.client[self.database_name]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make all operations of this thread inside one atomic transaction; nested ones join it.
 
-        On a MongoDB server each operation stands alone.
+        On a MongoDB server each operation stands alone; what several of them must keep together is written in an order
+        that a repeat or a repair completes (docs/decisions/mongodb.md).
 
         Raises
         ------
@@ -90,7 +116,8 @@ class Project:
         """Make a declared index unless it is there."""
         if self.file is None:
             options = {"unique": True} if spec.unique else {}
-            self.database[spec.collection].create_index(list(spec.fields), sparse=spec.sparse, **options)
+            options |= {"sparse": True} if spec.sparse else {}
+            self.database[spec.collection].create_index(list(spec.fields), **options)
             return
         documents = self._documents(spec.collection)
         with self.file.reading():
@@ -106,9 +133,7 @@ class Project:
                 documents.create_index(spec.name, definition)
 
     def _documents(self, collection: str) -> Documents:
-        if self.file is None:
-            raise StoreError("this operation is for the embedded store")
-        return Documents(self.file, names.DATABASE, collection)
+        return Documents(self.embedded_file, names.DATABASE, collection)
 
     # -- reading and writing without the query engine ----------------------------------------------------------
 
@@ -235,7 +260,7 @@ def create_project(folder: Path, uri: str | None = None) -> Project:
     folder : Path
         Made when absent.
     uri : str, optional
-        `mongodb://` address of a server to use in place of the embedded store.
+        `mongodb://` address of a server to use in place of the embedded store; the folder remembers it.
 
     Raises
     ------
@@ -243,11 +268,20 @@ def create_project(folder: Path, uri: str | None = None) -> Project:
         The folder or the store cannot be made.
     """
     folder = Path(folder)
+    address = store_of(folder, uri)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"The project folder {folder} cannot be made: {error.strerror}.") from error
-    project = Project(folder, None if uri else _store_file(folder, create=True), uri)
+    project = _project(folder, address, create=True)
+    if project.address is not None:
+        from cathodeflow.storage.server import in_words
+
+        with in_words(project.address):
+            names.ensure_indexes(project)
+        if read_project_file(folder) is None:
+            write_project_file(folder, project.address)
+        return project
     names.ensure_indexes(project)
     return project
 
@@ -260,14 +294,24 @@ def open_project(folder: Path, uri: str | None = None) -> Project:
     folder : Path
         The project folder.
     uri : str, optional
-        `mongodb://` address of a server to use in place of the embedded store.
+        `mongodb://` address of a server to use in place of the store that the folder names.
 
     Raises
     ------
     StoreError
-        There is no store in the folder, or it cannot be read.
+        There is no store in the folder, it cannot be read, or the server cannot be reached.
     """
-    return Project(Path(folder), None if uri else _store_file(Path(folder), create=False), uri)
+    return _project(Path(folder), store_of(Path(folder), uri), create=False)
+
+
+def _project(folder: Path, address: StoreAddress | None, *, create: bool) -> Project:
+    if address is None:
+        return Project(folder, _store_file(folder, create=create))
+    from cathodeflow.storage.server import check
+
+    project = Project(folder, None, address)
+    check(project.client, address)
+    return project
 
 
 def _store_file(folder: Path, *, create: bool) -> StoreFile:

@@ -1,0 +1,171 @@
+"""A connection to a MongoDB server, and what its errors mean in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cathodeflow.errors import StoreError
+from cathodeflow.settings import get_settings
+from cathodeflow.storage.address import StoreAddress, redact
+
+if TYPE_CHECKING:
+    import pymongo
+
+Result = TypeVar("Result")
+
+_AUTHENTICATION_FAILED = {18, 8000}
+_NOT_AUTHORIZED = 13
+
+
+def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
+    """Return a client of the server; nothing is sent yet.
+
+    What the address says wins over the defaults here. The password goes in beside the address, never into it.
+
+    Raises
+    ------
+    StoreError
+        The address has an option that pymongo refuses, or there is no password.
+    """
+    import pymongo
+    from pymongo.errors import ConfigurationError, InvalidURI
+
+    settings = get_settings()
+    milliseconds = int(settings.store_timeout_s * 1000)
+    options: dict[str, Any] = {
+        "serverselectiontimeoutms": milliseconds,
+        "connecttimeoutms": milliseconds,
+        "sockettimeoutms": int(settings.store_socket_timeout_s * 1000),
+        "appname": "cathodeflow",
+        "retrywrites": True,
+    }
+    said = {part.partition("=")[0].lower() for part in address.uri.partition("?")[2].split("&")}
+    options = {name: value for name, value in options.items() if name not in said}
+    password = address.password()
+    if password is not None:
+        options |= {"username": address.user, "password": password}
+    try:
+        return pymongo.MongoClient(address.uri, **options)
+    except (ConfigurationError, InvalidURI, ValueError, OSError) as error:
+        raise StoreError(
+            f"The store address {address.uri} cannot be used: {redact(str(error))}; correct it."
+        ) from error
+
+
+def check(client: pymongo.MongoClient[dict[str, Any]], address: StoreAddress) -> None:
+    """Ask the server for a sign of life, and for the right to read the database.
+
+    Raises
+    ------
+    StoreError
+        It cannot be reached in time, or it refuses us; says the remedy.
+    """
+    with in_words(address):
+        client[address.database].command("ping")
+        client[address.database].list_collection_names(filter={"name": "campaigns"})
+
+
+@contextmanager
+def in_words(address: StoreAddress | None) -> Iterator[None]:
+    """Turn what pymongo raises inside into StoreError.
+
+    Raises
+    ------
+    StoreError
+        In place of any PyMongoError.
+    """
+    from pymongo.errors import PyMongoError
+
+    try:
+        yield
+    except PyMongoError as error:
+        raise StoreError(explain(error, address)) from error
+
+
+def explain(error: Exception, address: StoreAddress | None = None) -> str:
+    """Say in one sentence what an error of pymongo means and what to do.
+
+    Parameters
+    ----------
+    error : PyMongoError
+        What was raised.
+    address : StoreAddress, optional
+        Of the server, to be named.
+    """
+    from pymongo import errors
+
+    where = "" if address is None else f" at {redact(address.uri)}"
+    code = getattr(error, "code", None)
+    cause = " ".join(redact(str(error)).split())[:300]
+    if code in _AUTHENTICATION_FAILED or "auth" in cause.lower() and isinstance(error, errors.OperationFailure):
+        return f"The MongoDB server{where} refuses the user or the password: correct them ({cause})."
+    if code == _NOT_AUTHORIZED:
+        return (
+            f"The MongoDB server{where} does not let this user read and write the database: grant readWrite ({cause})."
+        )
+    if isinstance(error, errors.ConnectionFailure):
+        if "SSL" in cause or "certificate" in cause.lower():
+            return f"The MongoDB server{where} and we do not agree on TLS: check tls and tlsCAFile in the address ({cause})."
+        return (
+            f"The MongoDB server{where} cannot be reached: see that it runs and that the address is right; "
+            f"nothing is lost, repeat the command then ({cause})."
+        )
+    if isinstance(error, errors.ConfigurationError):
+        return f"The MongoDB server{where} cannot do what is asked: check the options of the address ({cause})."
+    return f"The MongoDB server{where} refused an operation ({cause})."
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether an error, or what caused it, says that the server is away for now: waiting may help."""
+    from pymongo.errors import ConnectionFailure, NotPrimaryError, WTimeoutError
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ConnectionFailure | NotPrimaryError | WTimeoutError):
+            return True
+        seen = seen.__cause__
+    return False
+
+
+def with_patience(
+    act: Callable[[], Result],
+    patience_s: float,
+    on_wait: Callable[[float, Exception], None] | None = None,
+) -> Result:
+    """Do something again and again, with growing delays, as long as the server is away.
+
+    What is done must be safe to repeat: a server that goes away may have done it.
+
+    Parameters
+    ----------
+    act : callable
+        What to do.
+    patience_s : float
+        For how long; the last error is raised then.
+    on_wait : callable, optional
+        Told the delay in seconds and the error before each delay.
+
+    Raises
+    ------
+    PyMongoError, StoreError
+        What `act` raises that is not for want of the server, and its last error when patience is over.
+    """
+    import time
+
+    from pymongo.errors import PyMongoError
+
+    began, delay = time.monotonic(), get_settings().store_first_delay_s
+    while True:
+        try:
+            return act()
+        except (PyMongoError, StoreError) as error:
+            left = patience_s - (time.monotonic() - began)
+            if left <= 0 or not is_unreachable(error):
+                raise
+            pause = min(delay, left)
+            if on_wait is not None:
+                on_wait(pause, error)
+            time.sleep(pause)
+            delay = min(delay * 2.0, 30.0)
