@@ -10,6 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 D_BLOCK = "d-block"
 
+RUN_FILES = (
+    *("INCAR", "KPOINTS", "POSCAR", "CONTCAR", "POTCAR.spec"),
+    *("OUTCAR", "OSZICAR", "vasprun.xml", "custodian.json"),
+)
+"""What says how a run of VASP was made and what came out."""
+
 Window = tuple[float | None, float | None]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -185,6 +191,28 @@ class FollowUpsDefinition(Section):
         return branches
 
 
+class RetentionDefinition(Section):
+    """Which files of settled jobs stay when `cflow gc` runs; the others are deleted, POTCARs always (their licence)."""
+
+    references: list[str] = Field([*RUN_FILES], description="Names or patterns, of the runs of the elements.")
+    labels: list[str] = Field([*RUN_FILES], description="Of relaxations, those of the validation included.")
+    follow_ups: list[str] = Field(
+        [*RUN_FILES, "CHGCAR", "*.vasp", "*.lobster", "lobsterin", "lobsterout", "ACF.dat"],
+        description="Of a candidate's branches, once all of them are done.",
+    )
+    zip: bool = Field(True, description="Whether what stays is compressed.")
+
+    @field_validator("references", "labels", "follow_ups")
+    @classmethod
+    def _names(cls, patterns: Any) -> Any:
+        for pattern in patterns:
+            if "/" in pattern or not pattern:
+                raise ValueError(f"{pattern!r} is no name of a file: folders are not named here")
+            if pattern.startswith("POTCAR") and pattern != "POTCAR.spec":
+                raise ValueError("POTCARs are licensed and not kept; their symbols stay as POTCAR.spec")
+        return patterns
+
+
 class FailureDefinition(Section):
     """What is borne."""
 
@@ -219,6 +247,7 @@ class CampaignDefinition(Section):
     screening: ScreeningDefinition = ScreeningDefinition()
     validation: ValidationDefinition = ValidationDefinition()
     followups: FollowUpsDefinition = FollowUpsDefinition()
+    retention: RetentionDefinition = RetentionDefinition()
     failures: FailureDefinition = FailureDefinition()
     budget: BudgetDefinition = BudgetDefinition()
 
