@@ -1,0 +1,115 @@
+"""Which programs run behind engine ``vasp`` and behind its rehearsal, for jobs that compute electrons."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.calculators.attempt import FILE_NAME, Attempt, read_attempt
+from cathodeflow.calculators.environment import environment
+from cathodeflow.errors import CalculationError, DefinitionError
+from cathodeflow.records.outcomes import Reason
+
+if TYPE_CHECKING:
+    from cathodeflow.calculators.rehearsal.engine import Rehearsal
+
+CUSTODIAN_S = 10.0
+"""custodian's interval of looking whether a run has ended, s."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What a job needs to run VASP, LOBSTER or bader.
+
+    Attributes
+    ----------
+    rehearsal : Rehearsal or None
+        The stand-ins; None for the programs themselves.
+    polling_s : float
+        custodian's interval of looking whether a run has ended, s.
+    attempt : Attempt
+        Which attempt at the job runs here.
+    wall_time_s, frozen_s : int or None
+        As `parameters.VaspParameters`.
+    """
+
+    rehearsal: Rehearsal | None = None
+    polling_s: float = CUSTODIAN_S
+    attempt: Attempt = field(default_factory=Attempt)
+    wall_time_s: int | None = None
+    frozen_s: int | None = None
+
+    @property
+    def potcar_spec(self) -> bool:
+        """Whether symbols stand for POTCARs, which only a stand-in can run with."""
+        return self.rehearsal is not None
+
+    def provenance(self, preset: str) -> str:
+        """Return what numbers of a preset are labelled with."""
+        return f"vasp:{preset}" if self.rehearsal is None else f"rehearsal:{self.rehearsal.model}:{preset}"
+
+    def seconds_left(self) -> int | None:
+        """Return how long a run that starts now may take, s; None where nothing ends it.
+
+        Raises
+        ------
+        CalculationError
+            The allocation has ended (reason ``walltime``).
+        """
+        if self.wall_time_s is not None:
+            return self.wall_time_s
+        if self.attempt.seconds_left is None:
+            return None
+        left = int(self.attempt.seconds_left - (time.time() - Path(FILE_NAME).stat().st_mtime))
+        if left < 1:
+            raise CalculationError("the allocation ends before another run can start: resubmit it", Reason.WALLTIME)
+        return left
+
+    def stopped(self, name: str) -> Path | None:
+        """Return the folder of a run in the attempt that this one goes on from, if there is one."""
+        source = self.attempt.continue_from
+        return None if source is None or not (source / name).is_dir() else source / name
+
+    @contextmanager
+    def available(self) -> Iterator[None]:
+        """Have the programs on the path: the real ones are there, stand-ins are put there until the end."""
+        with ExitStack() as stack:
+            if self.rehearsal is not None:
+                from cathodeflow.calculators.rehearsal.engine import stand_ins
+
+                stack.enter_context(stand_ins(Path.cwd(), self.rehearsal))
+                stack.enter_context(environment({"ATOMATE2_LOBSTER_CMD": "lobster"}))
+            yield
+
+
+def programs_of(engine: Mapping[str, Any]) -> Programs:
+    """Return the programs of a campaign's engine, for the job that runs in the present folder.
+
+    Parameters
+    ----------
+    engine : mapping
+        The section ``engine`` of a definition.
+
+    Raises
+    ------
+    DefinitionError
+        The engine computes no electrons, or has parameters that cannot be used.
+    """
+    from cathodeflow.calculators.vasp.parameters import read_parameters
+
+    name = str(engine.get("name", ""))
+    if name not in ("vasp", "rehearsal"):
+        raise DefinitionError(f"follow-ups need electrons: engine vasp or rehearsal, not {name or 'none'}")
+    given = engine.get("parameters") or {}
+    checked = read_parameters(given)
+    limits = {"wall_time_s": checked.wall_time_s, "frozen_s": checked.frozen_s, "attempt": read_attempt()}
+    if name == "vasp":
+        return Programs(**limits)
+    from cathodeflow.calculators.rehearsal.engine import FROZEN_S, POLLING_S, read_rehearsal
+
+    limits["frozen_s"] = checked.frozen_s or FROZEN_S
+    return Programs(read_rehearsal(str(engine.get("model") or "chgnet-0.3.0"), given), POLLING_S, **limits)

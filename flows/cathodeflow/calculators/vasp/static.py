@@ -1,0 +1,241 @@
+"""Static and hybrid runs inside a job: files of an earlier run brought along, VASP under custodian, what came out.
+
+Import this module lazily: atomate2 takes seconds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import time
+import zlib
+from collections.abc import Sequence
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atomate2.settings import Atomate2Settings
+
+from cathodeflow.calculators.environment import environment
+from cathodeflow.calculators.vasp import requirements
+from cathodeflow.calculators.vasp.electronic_outputs import existing
+from cathodeflow.calculators.vasp.handlers import BUFFER_S, buffer_of
+from cathodeflow.calculators.vasp.input_sets import KPoint, written_order
+from cathodeflow.calculators.vasp.makers import PresetStaticMaker, static_maker
+from cathodeflow.calculators.vasp.preset import VaspPreset
+from cathodeflow.calculators.vasp.results import interventions_in, interventions_of
+from cathodeflow.errors import CalculationError
+from cathodeflow.records.calculation import Intervention
+from cathodeflow.records.outcomes import Reason
+
+if TYPE_CHECKING:
+    from emmet.core.tasks import TaskDoc
+    from pymatgen.core import Structure
+
+    from cathodeflow.calculators.vasp.programs import Programs
+
+LOOKS_PER_CHECK = 30
+"""How many of custodian's looks lie between two checks of a running program."""
+_WALLTIME_START = "CUSTODIAN_WALLTIME_START"
+
+
+@dataclass(frozen=True)
+class StaticRun:
+    """A finished static run.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its files are, most of them gzipped.
+    energy : float
+        Total energy of the cell, eV, without corrections.
+    moments : tuple of float or None
+        Per site of the cell as it was given (not as POSCAR has it), Bohr magnetons.
+    total_moment : float or None
+        Of the cell.
+    interventions : tuple of Intervention
+        What custodian did, in the stopped attempt that this run goes on from too.
+    wall_s : float
+        s.
+    """
+
+    folder: Path
+    energy: float
+    moments: tuple[float, ...] | None
+    total_moment: float | None
+    interventions: tuple[Intervention, ...]
+    wall_s: float
+
+
+def run_static(
+    structure: Structure,
+    preset: VaspPreset,
+    folder: Path,
+    programs: Programs,
+    *,
+    band_edges: Sequence[KPoint] = (),
+    density_from: Path | None = None,
+    stopped: Path | None = None,
+) -> StaticRun:
+    """Run VASP once on a cell that stays as it is.
+
+    Parameters
+    ----------
+    structure : Structure
+        The cell; sites in any order.
+    preset : VaspPreset
+        Of stage ``static`` or ``hse``.
+    folder : Path
+        Where to run; made if absent.
+    programs : Programs
+        Where VASP is, inside `programs.available()`.
+    band_edges : sequence of (3,) sequences
+        k-points without weight of a hybrid run.
+    density_from : Path, optional
+        Folder of a finished run of this cell whose CHGCAR the run starts from (ICHARG = 1).
+    stopped : Path, optional
+        Folder of the same run where the walltime stopped it: its WAVECAR, if it is there, is what this one starts from.
+
+    Returns
+    -------
+    StaticRun
+
+    Raises
+    ------
+    CalculationError
+        VASP gave nothing usable; its `reason` says what kind.
+    """
+    _require_machine(structure, preset, programs)
+    folder.mkdir(parents=True, exist_ok=True)
+    brought = []
+    # Only the file itself: with the whole folder an old vasprun.xml could pass for this run's.
+    if density_from is not None:
+        brought.append(bring(density_from, "CHGCAR", folder))
+    before: tuple[Intervention, ...] = ()
+    if stopped is not None and stopped.is_dir():
+        before = interventions_in(stopped)
+        orbitals = existing(stopped, "WAVECAR")
+        if orbitals.is_file() and orbitals.stat().st_size:
+            bring(stopped, "WAVECAR", folder)
+    maker = _maker(preset, band_edges, programs)
+    undecorated: Any = getattr(PresetStaticMaker.make, "original")  # noqa: B009 - jobflow adds it
+    began = time.perf_counter()
+    # custodian counts from the first handler ever made in this process, which may have been an earlier job's.
+    with chdir(folder), environment({_WALLTIME_START: None}):
+        document: TaskDoc = undecorated(maker, _bare(structure)).output
+    for name in brought:
+        existing(folder, name).unlink(missing_ok=True)  # it was a copy
+    moments, total = _moments(document, structure)
+    output: Any = document.output
+    return StaticRun(
+        folder=folder,
+        energy=float(output.energy),
+        moments=moments,
+        total_moment=total,
+        interventions=(*before, *interventions_of(document)),
+        wall_s=time.perf_counter() - began,
+    )
+
+
+def in_order_of(structure: Structure, values: Sequence[Any]) -> list[Any]:
+    """Put values that come site by site from a run of a cell into the order of the cell."""
+    restored: list[Any] = [None] * len(values)
+    for index, value in zip(written_order(structure), values, strict=True):
+        restored[index] = value
+    return restored
+
+
+def written_species(structure: Structure) -> list[str]:
+    """Return the elements of a cell in the order of a run's POSCAR."""
+    return [structure[index].specie.symbol for index in written_order(structure)]
+
+
+def bring(source: Path, name: str, target: Path) -> str:
+    """Copy a file of a finished run into another folder, unpacked.
+
+    Parameters
+    ----------
+    source, target : Path
+        Folders.
+    name : str
+        Such as ``CHGCAR``; plain or gzipped in `source`.
+
+    Returns
+    -------
+    str
+        `name`.
+
+    Raises
+    ------
+    CalculationError
+        It is missing or damaged (reason ``broken_output``).
+    """
+    path = existing(source, name)
+    try:
+        with (
+            gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as old,
+            (target / name).open("wb") as new,
+        ):
+            shutil.copyfileobj(old, new, 1 << 20)
+    except FileNotFoundError as error:
+        raise CalculationError(
+            f"there is no {name} in {source}: run the static step again", Reason.BROKEN_OUTPUT.value
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CalculationError(
+            f"{path} is damaged ({error}): run the static step again", Reason.BROKEN_OUTPUT.value
+        ) from error
+    return name
+
+
+def remove(folder: Path, name: str) -> None:
+    """Delete a file of a run, plain or gzipped, if it is there."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        path.unlink(missing_ok=True)
+
+
+def _maker(preset: VaspPreset, band_edges: Sequence[KPoint], programs: Programs) -> PresetStaticMaker:
+    limit = programs.seconds_left()
+    buffer = BUFFER_S if limit is None else buffer_of(limit)
+    maker = static_maker(preset, band_edges=band_edges, wall_time_s=limit, potcar_spec=programs.potcar_spec)
+    looks = max(1, min(LOOKS_PER_CHECK, int(buffer / 3 / programs.polling_s)))
+    polling = min(programs.polling_s, max(buffer / 3, 0.5))
+    return replace(
+        maker,
+        buffer_s=buffer,
+        frozen_s=programs.frozen_s,
+        copy_vasp_kwargs={},
+        run_vasp_kwargs={"custodian_kwargs": {"polling_time_step": polling, "monitor_freq": looks}},
+        # The bands and densities of states are read from smaller files than vasprun.xml.
+        task_document_kwargs={"parse_dos": False, "parse_bandstructure": False, "vasprun_kwargs": {"parse_dos": False}},
+    )
+
+
+def _require_machine(structure: Structure, preset: VaspPreset, programs: Programs) -> None:
+    command = Atomate2Settings().VASP_CMD
+    found = list(requirements.check_vasp(command))
+    if not programs.potcar_spec:
+        found += list(requirements.check_potcars(preset, {site.specie.symbol for site in structure}))
+    if found:
+        said = "; ".join(f"{finding.subject}: {finding.problem} ({finding.remedy})" for finding in found)
+        raise CalculationError(
+            f"VASP cannot run here, its command is `{command}`: {said}", Reason.MISSING_PROGRAM.value
+        )
+
+
+def _bare(structure: Structure) -> Structure:
+    """Return the cell without what an earlier run hung on its sites: moments start per element."""
+    return type(structure)(structure.lattice, [site.specie.symbol for site in structure], structure.frac_coords)
+
+
+def _moments(document: TaskDoc, structure: Structure) -> tuple[tuple[float, ...] | None, float | None]:
+    """Return moments per site and their total as OUTCAR states them, None where it does not."""
+    runs: Any = document.calcs_reversed
+    outcar = runs[0].output.outcar or {}
+    sites = outcar.get("magnetization") or []
+    total = outcar.get("total_magnetization")
+    if len(sites) != len(structure):
+        return None, None if total is None else float(total)
+    restored = in_order_of(structure, [float(site["tot"]) for site in sites])
+    return tuple(restored), None if total is None else float(total)
