@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cathodeflow.campaign.transitions import read_campaign
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord
+from cathodeflow.records.followup import FollowUpRecord
 from cathodeflow.records.label import LabelRecord, ReferenceRecord
 from cathodeflow.records.model import ModelRecord
 from cathodeflow.records.verdict import ValidationRecord, VerdictRecord
@@ -51,6 +52,7 @@ def collect(project: Project, name: str) -> ReportContents:
         models=[ModelRecord.from_mongo(document) for document in project.select("models", mine)],
         verdicts=verdicts,
         validations=[ValidationRecord.from_mongo(document) for document in project.select("validations", mine)],
+        follow_ups=[FollowUpRecord.from_mongo(document) for document in project.select("follow_ups", mine)],
         attempts=[AttemptRecord.from_mongo(document) for document in project.select("attempts", mine)],
         events=[EventRecord.from_mongo(document) for document in project.select("events", mine)],
         job_counts=dict(sorted(count_states(project, name).items())),

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord
 from cathodeflow.records.document import now
+from cathodeflow.records.followup import FollowUpRecord
 from cathodeflow.records.label import LabelRecord, ReferenceRecord
 from cathodeflow.records.model import ModelRecord
 from cathodeflow.records.outcomes import Outcome, Purpose, Target
@@ -54,6 +55,8 @@ class ReportContents:
         Of the last screened round only.
     validations : sequence of ValidationRecord
         Pristine host included.
+    follow_ups : sequence of FollowUpRecord
+        Electronic structure of the validated compositions, one per level and branch.
     job_counts : mapping of str to int
         Jobs per FireWorks state.
     prediction_counts : mapping of int to int
@@ -69,6 +72,7 @@ class ReportContents:
     models: Sequence[ModelRecord] = ()
     verdicts: Sequence[VerdictRecord] = ()
     validations: Sequence[ValidationRecord] = ()
+    follow_ups: Sequence[FollowUpRecord] = ()
     attempts: Sequence[AttemptRecord] = ()
     events: Sequence[EventRecord] = ()
     job_counts: Mapping[str, int] = field(default_factory=dict)
@@ -79,6 +83,11 @@ class ReportContents:
     def host(self) -> str:
         """Name of the host, e.g. ``nvpf``."""
         return self.campaign.host.packaged or self.campaign.host.name or ""
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether stand-in programs made the numbers: then they say nothing about materials."""
+        return self.campaign.provenance.split(":")[0] == "rehearsal"
 
     @property
     def training_labels(self) -> list[LabelRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -26,6 +27,28 @@ def script_json(value: Any) -> Markup:
 def figure_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON that is safe inside a script element."""
     return _escaped(figure.to_json() or "{}")
+
+
+def gallery_json(figures: Mapping[str, Mapping[str, go.Figure | str]]) -> Markup:
+    """Return figures by composition and level as JSON that is safe inside a script element.
+
+    A sentence in place of a figure becomes ``{"absent": sentence}``.
+    """
+
+    def text(item: go.Figure | str) -> str:
+        if isinstance(item, str):
+            return json.dumps({"absent": item}, ensure_ascii=False)
+        return item.to_json() or "{}"
+
+    def braced(members: Iterable[tuple[str, str]]) -> str:
+        return "{" + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{value}" for key, value in members) + "}"
+
+    return _escaped(
+        braced(
+            (composition, braced((level, text(item)) for level, item in levels.items()))
+            for composition, levels in figures.items()
+        )
+    )
 
 
 def _escaped(text: str) -> Markup:

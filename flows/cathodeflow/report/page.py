@@ -11,18 +11,31 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from cathodeflow.errors import StoreError
 from cathodeflow.records.document import SCHEMA_VERSION
 from cathodeflow.records.outcomes import Target
 from cathodeflow.records.verdict import ValidationRecord, VerdictRecord
-from cathodeflow.report import assessment, compositions, costs, encoding, panels, published, summary, wording
+from cathodeflow.report import (
+    assessment,
+    compositions,
+    costs,
+    electronic,
+    electronic_panels,
+    encoding,
+    panels,
+    published,
+    rehearsal,
+    summary,
+    wording,
+)
 from cathodeflow.report.contents import ReportContents
 from cathodeflow.report.figures.funnel import rule_order
 from cathodeflow.report.figures.screening_map import outer_voltages
 from cathodeflow.report.limits import rule_limits
+from cathodeflow.report.treatment import treatment
 from cathodeflow.science.energetics.voltage import fullest_first
 
 RANKED_ROWS = 10  # per list, as in S0 Table 1; the others are in the searchable table
@@ -45,7 +58,13 @@ def render_report(contents: ReportContents) -> str:
     """
     from plotly.offline import get_plotlyjs
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(
         number=wording.number,
         signed=wording.signed,
@@ -57,8 +76,9 @@ def render_report(contents: ReportContents) -> str:
         margin=compositions.margin_text,
         script_json=encoding.script_json,
         figure_json=encoding.figure_json,
+        gallery_json=encoding.gallery_json,
     )
-    template = environment.from_string(_template("report.html.j2"))
+    template = environment.get_template("report.html.j2")
     return template.render(
         style=Markup(_template("report.css")),  # noqa: S704 - our own file
         script=Markup(_template("report.js")),  # noqa: S704 - our own file
@@ -122,6 +142,10 @@ def _context(contents: ReportContents) -> dict[str, Any]:
         "published": published,
         "surrogates": _surrogate_rows(contents),
         "panels": _panels(contents),
+        "electronic": _electronic(contents),
+        "treatment": treatment(contents),
+        "rehearsal_word": rehearsal.WORD,
+        "rehearsal_banner": rehearsal.BANNER,
         "composition_table": _composition_table(contents),
         "definition": _definition_text(campaign.definition),
         "schema_version": SCHEMA_VERSION,
@@ -132,7 +156,7 @@ def _context(contents: ReportContents) -> dict[str, Any]:
 
 
 def _panels(contents: ReportContents) -> dict[str, Any]:
-    return {
+    made = {
         "funnel": panels.funnel_panel(contents),
         "parity": panels.parity_panels(contents),
         "learning": panels.learning_panels(contents),
@@ -142,6 +166,34 @@ def _panels(contents: ReportContents) -> dict[str, Any]:
         "voltages": panels.voltage_panel(contents),
         "volumes": panels.volume_panel(contents),
         "stages": panels.time_panel(contents),
+    }
+    return rehearsal.stamp_panels(made) if contents.rehearsed else made
+
+
+def _electronic(contents: ReportContents) -> dict[str, Any] | None:
+    """Lay out the follow-ups; None where the campaign has none, so that its page is the same as ever."""
+    structure = electronic.electronic_structure(contents)
+    if structure is None:
+        return None
+    figures = {
+        "gaps": electronic_panels.gap_panel(contents, structure),
+        "bonding": electronic_panels.bonding_panel(contents, structure),
+    }
+    galleries = electronic_panels.galleries(contents, structure)
+    if contents.rehearsed:
+        figures = rehearsal.stamp_panels(figures)
+        galleries = {name: rehearsal.stamp_gallery(gallery) for name, gallery in galleries.items()}
+    return {
+        "structure": structure,
+        "panels": figures,
+        "galleries": galleries,
+        "counts": electronic.branch_counts(structure),
+        "absent": electronic.absent_branches(contents, structure),
+        "gap_rows": electronic_panels.gap_rows(structure),
+        "bonding_rows": electronic_panels.bonding_rows(structure),
+        "centre_rows": electronic_panels.centre_rows(structure),
+        "charge_rows": electronic_panels.charge_rows(contents, structure),
+        "volumetric_files": electronic_panels.volumetric_files(structure),
     }
 
 

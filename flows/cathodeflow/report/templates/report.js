@@ -21,7 +21,7 @@
     const figure = JSON.parse(byId(element.dataset.figure).textContent);
     figure.layout.font.color = ink();
     element.style.minHeight = figure.layout.height + "px";
-    const small = element.dataset.figure.startsWith("figure-profile");
+    const small = /^figure-(profile|gaps$|bonding$)/.test(element.dataset.figure);
     const drawn = Plotly.newPlot(element, figure.data, figure.layout, { ...settings, displayModeBar: !small });
     drawn.then(() => {
       if (!element.dataset.figure.startsWith("figure-map") && element.dataset.figure !== "figure-screening-map") return;
@@ -30,12 +30,42 @@
     });
     return drawn;
   }
+  /* Galleries: figures of a chosen composition beside the host's; only what is shown is read and drawn. */
+  const slots = Array.from(document.querySelectorAll("[data-gallery]"));
+  const galleries = new Map();
+  function gallery(name) {
+    if (!galleries.has(name)) galleries.set(name, JSON.parse(byId("figures-" + name).textContent));
+    return galleries.get(name);
+  }
+  function show(element, composition) {
+    const figure = (gallery(element.dataset.gallery)[composition] || {})[element.dataset.level];
+    if (!figure || figure.absent) {
+      if (element.data) Plotly.purge(element);
+      element.textContent = figure ? figure.absent : "Not computed.";
+      element.classList.add("absent");
+      return Promise.resolve();
+    }
+    if (!element.data) element.textContent = "";
+    element.classList.remove("absent");
+    figure.layout.font.color = ink();
+    element.style.minHeight = figure.layout.height + "px";
+    return Plotly.react(element, figure.data, figure.layout, { ...settings, displayModeBar: false });
+  }
+  function chooseComposition() {
+    const chooser = byId("electronic-composition");
+    const chosen = chooser ? chooser.value : "";
+    if (chooser) {
+      const name = chooser.options[chooser.selectedIndex].text;
+      document.querySelectorAll(".chosen").forEach((label) => { label.textContent = name; });
+    }
+    return Promise.all(slots.map((element) => show(element, element.dataset.composition || chosen)));
+  }
   function pointed(event) {
     const point = event.points[0];
     return point.text || point.customdata || "";
   }
   function recolour() {
-    plots.forEach((element) => { if (element.data) Plotly.relayout(element, { "font.color": ink() }); });
+    [...plots, ...slots].forEach((element) => { if (element.data) Plotly.relayout(element, { "font.color": ink() }); });
   }
 
   /* The line under the maps: everything known of the composition pointed at. */
@@ -149,8 +179,15 @@
     byId("next").addEventListener("click", () => { state.page += 1; fill(); });
   }
 
+  function measure() {
+    const height = document.querySelector("nav").offsetHeight;
+    document.documentElement.style.setProperty("--nav-height", height + "px");
+  }
+  measure();
+  addEventListener("resize", measure);
   if (byId("composition-rows")) { head(); connect(); fill(); }
-  Promise.all(plots.map(draw)).then(() => document.documentElement.setAttribute("data-drawn", String(plots.length)));
+  if (byId("electronic-composition")) byId("electronic-composition").addEventListener("change", chooseComposition);
+  Promise.all([...plots.map(draw), chooseComposition()]).then(() => document.documentElement.setAttribute("data-drawn", String(plots.length)));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   addEventListener("beforeprint", recolour);
   addEventListener("afterprint", recolour);
