@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FIZZLED = "fizzled"
 QUARANTINED = "quarantined"
 MESSAGE_LENGTH = 2000
+RESUBMITTED = "resubmitted"  # kind of the event
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,24 @@ class Selection:
             and (not self.keys or job.key in self.keys)
             and (self.state is None or job.state == self.state)
         )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is different when jobs are run again.
+
+    Attributes
+    ----------
+    memory, time : float or None
+        Times what the first launch asked the scheduler for; None leaves them as they are.
+    go_on : bool or None
+        Whether to go on from what the last attempt wrote (CONTCAR, WAVECAR) or to start anew; None leaves it as the
+        campaign decided.
+    """
+
+    memory: float | None = None
+    time: float | None = None
+    go_on: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -195,8 +214,8 @@ def _warning(campaign: CampaignRecord, labels: list[FailedJob], chosen: tuple[Fa
     )
 
 
-def resubmit(project: Project, name: str, selection: Selection) -> Resubmission:
-    """Run failures again, in one transaction.
+def resubmit(project: Project, name: str, selection: Selection, terms: Terms | None = None) -> Resubmission:
+    """Run failures again, in one transaction. `campaign.undo` takes it back.
 
     Parameters
     ----------
@@ -206,6 +225,8 @@ def resubmit(project: Project, name: str, selection: Selection) -> Resubmission:
         The campaign.
     selection : Selection
         Which failures are meant.
+    terms : Terms, optional
+        What is different this time.
 
     Returns
     -------
@@ -220,14 +241,39 @@ def resubmit(project: Project, name: str, selection: Selection) -> Resubmission:
             return made
         for job in made.jobs:
             _write_down(project, name, job)
-        rerun(project, [fw_id for job in made.jobs for fw_id in job.fw_ids])
+        for fw_id in (fw_id for job in made.jobs for fw_id in job.fw_ids):
+            rerun(project, [fw_id], _changes(project, fw_id, terms or Terms()))
         again = [job for job in made.jobs if job.state == QUARANTINED]
-        transitions.withdraw_labels(project, name, [job.key for job in again if job.kind == JobKind.LABEL])
-        transitions.withdraw_follow_ups(project, name, [job.key for job in again if job.kind == JobKind.FOLLOW_UP])
-        details = {"by_reason": made.by_reason(), "keys": [job.key for job in made.jobs]}
-        transitions.append_event(project, name, "resubmitted", f"a person resubmitted {len(made.jobs)} jobs", details)
+        labels = [job.key for job in again if job.kind == JobKind.LABEL]
+        branches = [job.key for job in again if job.kind == JobKind.FOLLOW_UP]
+        number = project.count("events", {"campaign": name, "kind": RESUBMITTED}) + 1
+        transitions.withdraw_labels(project, name, labels, number)
+        transitions.withdraw_follow_ups(project, name, branches, number)
+        details = {
+            "number": number,
+            "by_reason": made.by_reason(),
+            "keys": [job.key for job in made.jobs],
+            "ids": [f"{name}/{job.key}" for job in made.jobs],
+            "fw_ids": [list(job.fw_ids) for job in made.jobs],
+        }
+        transitions.append_event(project, name, RESUBMITTED, f"a person resubmitted {len(made.jobs)} jobs", details)
         transitions.reopen(project, name)
     return made
+
+
+def _changes(project: Project, fw_id: int, terms: Terms) -> dict[str, Any]:
+    from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR
+    from cathodeflow.dispatch.workflows import failure_of
+
+    changes: dict[str, Any] = {}
+    if terms.memory is not None:
+        changes[MEMORY_FACTOR] = terms.memory
+    if terms.time is not None:
+        changes[TIME_FACTOR] = terms.time
+    if terms.go_on is not None:
+        folder = failure_of(project, fw_id).folder if terms.go_on else None
+        changes[CONTINUE_FROM] = None if folder is None else str(folder)
+    return changes
 
 
 def _write_down(project: Project, name: str, job: FailedJob) -> None:

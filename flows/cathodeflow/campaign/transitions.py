@@ -8,12 +8,20 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.errors import CampaignError, LeaseError, StaleCampaignError
-from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, EventRecord, Lease, StageTime
+from cathodeflow.records.campaign import (
+    AttemptRecord,
+    CampaignRecord,
+    EventRecord,
+    Lease,
+    StageTime,
+    WithdrawnRecord,
+)
 from cathodeflow.records.document import Document, now
 from cathodeflow.records.outcomes import Branch, CampaignState, JobKind, Outcome, Reason, Stage
-from cathodeflow.storage.collections import FOLLOW_UPS
+from cathodeflow.storage.collections import FOLLOW_UPS, LABELS, VALIDATIONS, WITHDRAWN
 
 if TYPE_CHECKING:
+    from cathodeflow.records.label import LabelRecord
     from cathodeflow.storage.connection import Project
 
 CHUNK = 5000
@@ -212,10 +220,10 @@ def stop(project: Project, name: str, reason: str) -> CampaignRecord:
     return change_state(project, name, allowed, CampaignState.STOPPED, reason)
 
 
-def withdraw_labels(project: Project, name: str, keys: Sequence[str]) -> int:
-    """Take out quarantined labels that are run again, and the validations that were written without them.
+def withdraw_labels(project: Project, name: str, keys: Sequence[str], number: int) -> int:
+    """Set aside quarantined labels that are run again, and the validations that were written without them.
 
-    With the follow-ups below, the only documents ever taken out: what they said stays in the attempts and the events.
+    With the follow-ups below, the only documents ever taken out; `restore_withdrawn` puts them back.
 
     Parameters
     ----------
@@ -225,25 +233,28 @@ def withdraw_labels(project: Project, name: str, keys: Sequence[str]) -> int:
         The campaign.
     keys : sequence of str
         Candidates whose quarantined labels go; usable labels stay whatever is asked.
+    number : int
+        Of the resubmission.
 
     Returns
     -------
     int
-        How many labels were taken out.
+        How many labels were set aside.
     """
     ids = [f"{name}/{key}" for key in keys]
     with project.transaction():
-        gone = project.database["labels"].delete_many({"_id": {"$in": ids}, "outcome": Outcome.QUARANTINED.value})
-        for validation in project.database["validations"].find({"campaign": name}, {"labels": 1, "pristine": 1}):
+        quarantined = {"_id": {"$in": ids}, "outcome": Outcome.QUARANTINED.value}
+        gone = _set_aside(project, name, number, LABELS, quarantined)
+        for validation in list(project.database[VALIDATIONS].find({"campaign": name}, {"labels": 1, "pristine": 1})):
             if set(validation["labels"].values()) & set(keys):
                 # All are held against the pristine host's voltages.
                 which = {"campaign": name} if validation["pristine"] else {"_id": validation["_id"]}
-                project.database["validations"].delete_many(which)
-        return int(gone.deleted_count)
+                _set_aside(project, name, number, VALIDATIONS, which)
+        return gone
 
 
-def withdraw_follow_ups(project: Project, name: str, keys: Sequence[str]) -> int:
-    """Take out quarantined branches that are run again, and those that built on a static run among them.
+def withdraw_follow_ups(project: Project, name: str, keys: Sequence[str], number: int) -> int:
+    """Set aside quarantined branches that are run again, and those that built on a static run among them.
 
     Parameters
     ----------
@@ -253,23 +264,69 @@ def withdraw_follow_ups(project: Project, name: str, keys: Sequence[str]) -> int
         The campaign.
     keys : sequence of str
         ``<candidate key>/<branch>``; usable ones stay whatever is asked.
+    number : int
+        Of the resubmission.
 
     Returns
     -------
     int
-        How many were taken out.
+        How many were set aside.
     """
     static = f"/{Branch.STATIC.value}"
     candidates = [key.removesuffix(static) for key in keys if key.endswith(static)]
     built_on = {"key": {"$in": candidates}, "reason": Reason.PREREQUISITE_FAILED.value}
     asked = {"_id": {"$in": [f"{name}/{key}" for key in keys]}}
+    quarantined = {"campaign": name, "outcome": Outcome.QUARANTINED.value}
     with project.transaction():
-        quarantined = {"campaign": name, "outcome": Outcome.QUARANTINED.value}
-        gone = [
-            project.database[FOLLOW_UPS].delete_many({**quarantined, **which}).deleted_count
-            for which in (asked, built_on)
-        ]
-        return int(sum(gone))
+        return sum(
+            _set_aside(project, name, number, FOLLOW_UPS, {**quarantined, **which}) for which in (asked, built_on)
+        )
+
+
+def _set_aside(project: Project, name: str, number: int, collection: str, which: dict[str, Any]) -> int:
+    """Move documents into the collection of withdrawn ones: written there first, so that none is ever lost."""
+    found = list(project.database[collection].find(which))
+    for document in found:
+        record = WithdrawnRecord(
+            id=f"{name}/{number}/{collection}/{document['_id']}",
+            campaign=name,
+            resubmission=number,
+            collection=collection,
+            document=document,
+        )
+        record_once(project, WITHDRAWN, record)
+    project.database[collection].delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+    return len(found)
+
+
+def restore_withdrawn(project: Project, name: str, number: int, ids: Sequence[str]) -> int:
+    """Put back what a resubmission had set aside, unless its successor is written already.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    number : int
+        Of the resubmission.
+    ids : sequence of str
+        `_id` of the documents.
+
+    Returns
+    -------
+    int
+        How many are back.
+    """
+    back = 0
+    with project.transaction():
+        for entry in project.database[WITHDRAWN].find({"campaign": name, "resubmission": number}):
+            document, collection = entry["document"], entry["collection"]
+            there = project.database[collection].find_one({"_id": document["_id"]}, {"_id": 1})
+            if document["_id"] in ids and there is None:
+                project.database[collection].insert_one(document)
+                back += 1
+    return back
 
 
 def reopen(project: Project, name: str) -> CampaignRecord:
@@ -291,6 +348,64 @@ def reopen(project: Project, name: str) -> CampaignRecord:
             append_event(project, name, CampaignState.RUNNING.value, fields["message"])
             return reopened
         return enter_stage(project, campaign, Stage.VALIDATE, campaign.round, fields)
+
+
+def round_of_ingested(campaign: CampaignRecord) -> int:
+    """Return the round of labelling that ingested labels belong to: the present one, or the next once it trains.
+
+    Raises
+    ------
+    CampaignError
+        The campaign has chosen and trained on its last labels.
+    """
+    if campaign.stage in {Stage.ENUMERATE, Stage.REFERENCE, Stage.LABEL}:
+        return campaign.round
+    further = campaign.round + 1 < int(campaign.definition["labels"]["rounds"])
+    if further and campaign.stage in {Stage.TRAIN, Stage.PREDICT, Stage.SCREEN}:
+        return campaign.round + 1
+    raise CampaignError(
+        f"campaign {campaign.id} is in stage {campaign.stage} of its last round, and what it trained on stays: "
+        "launch one of another name and ingest before it trains"
+    )
+
+
+def ingest_label(project: Project, label: LabelRecord, details: dict[str, Any]) -> bool:
+    """Write a label that no job of the campaign made, and count it among those of its round.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    label : LabelRecord
+        Its `round` is set here.
+    details : dict
+        For the event: where it comes from.
+
+    Returns
+    -------
+    bool
+        Whether it was written; False where the candidate has a label.
+
+    Raises
+    ------
+    CampaignError
+        As `round_of_ingested`; or the candidate was chosen in a round that has trained without it.
+    """
+    with project.transaction():
+        campaign = read_campaign(project, label.campaign)
+        number = round_of_ingested(campaign)
+        if project.database["labels"].find_one({"_id": label.id}, {"_id": 1}) is not None:
+            return False
+        chosen_in = [int(at) for at, keys in campaign.selections.items() if label.key in keys]
+        if not chosen_in:
+            keys = [*campaign.selections.get(str(number), []), label.key]
+            _compare_and_set(project, campaign, {f"selections.{number}": keys})
+        elif campaign.stage != Stage.LABEL and chosen_in[0] <= campaign.round:
+            raise CampaignError(f"round {chosen_in[0] + 1} chose {label.key}, left it out and trained without it")
+        number = chosen_in[0] if chosen_in else number
+        record_once(project, "labels", label.model_copy(update={"round": number}))
+        append_event(project, campaign.id, "ingested", f"{label.key} from {label.folder}", details)
+        return True
 
 
 def take_lease(project: Project, name: str, holder: str, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 FireWorks' own operations are sequences of small writes with a lock flag in the workflow document. Killed in between,
 they leave the flag behind and the collections at odds. Here each is one SQLite transaction: all of it or nothing, and
-one commit instead of a dozen.
+one commit instead of a dozen. On a MongoDB server, `dispatch.server_launchpad` writes them in an order that is safe.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import gridfs
 from fireworks.core.firework import Firework, Workflow
 from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import GRIDFS_FALLBACK_COLLECTION, LaunchPad, get_fw_logger
+from pymongo.errors import DuplicateKeyError
 
 from cathodeflow.dispatch.jobs import FIREWORKS, INDEXES
-from cathodeflow.storage.collections import CAMPAIGNS, DATABASE, ensure_indexes
+from cathodeflow.storage.collections import CAMPAIGNS, ensure_indexes
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -68,9 +69,9 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
         self.project = project
         self.host = str(project.folder)
         self.port = None
-        self.name = DATABASE
+        self.name = project.database_name
         self.username = self.password = None
-        self.authsource = DATABASE
+        self.authsource = project.database_name
         self.mongoclient_kwargs: dict[str, Any] = {}
         self.uri_mode = True
         self.logdir = None
@@ -158,6 +159,13 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
         firework.launches[-1].launch_dir = str(folder)
         return firework, launch_id, folder
 
+    def release_claims(self) -> int:
+        """Give back what this process has claimed and never begun; here a claim is one transaction."""
+        return 0
+
+    def complete_adding(self, workflow: dict[str, Any]) -> None:
+        """Complete a workflow that was found as it was being added; here none ever is."""
+
     def _may_have_work(self, campaign: str | None) -> bool:
         """Look without the write lock, so that idle workers disturb nobody."""
         condition = {"state": "READY"} if campaign is None else {"state": "READY", "spec._campaign": campaign}
@@ -165,6 +173,7 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` needs to open the project again."""
+        # The address holds no password: who opens the project again has it from the environment, or its file.
         return {**super().to_dict(), "project": str(self.project.folder), "mongo_uri": self.project.uri}
 
     @classmethod
@@ -172,13 +181,23 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
         """Open the project that `to_dict` names."""
         from cathodeflow.storage.connection import open_project
 
-        return cls(open_project(d["project"], d.get("mongo_uri")), d.get("strm_lvl") or "WARNING")
+        project = open_project(Path(d["project"]), d.get("mongo_uri"))
+        return launchpad_class(project)(project, d.get("strm_lvl") or "WARNING")
 
 
 for _name in _ATOMIC:
     setattr(ProjectLaunchPad, _name, _atomic(getattr(LaunchPad, _name)))
 
 _launchpads: WeakKeyDictionary[Project, ProjectLaunchPad] = WeakKeyDictionary()
+
+
+def launchpad_class(project: Project) -> type[ProjectLaunchPad]:
+    """Return the kind of launchpad that a project's store needs."""
+    if project.file is not None:
+        return ProjectLaunchPad
+    from cathodeflow.dispatch.server_launchpad import ServerLaunchPad
+
+    return ServerLaunchPad
 
 
 def project_launchpad(project: Project) -> ProjectLaunchPad:
@@ -196,7 +215,7 @@ def project_launchpad(project: Project) -> ProjectLaunchPad:
     """
     launchpad = _launchpads.get(project)
     if launchpad is None:
-        launchpad = _launchpads[project] = ProjectLaunchPad(project)
+        launchpad = _launchpads[project] = launchpad_class(project)(project)
         launchpad.prepare()
     return launchpad
 
@@ -267,7 +286,13 @@ def add_workflow_once(
         there = _find(launchpad, natural_key)
         if there is not None:
             return Submission(there, added=False)
-        new_ids = launchpad.add_wf(workflow)
+        try:
+            new_ids = launchpad.add_wf(workflow)
+        except DuplicateKeyError:  # on a server, somebody was a moment faster
+            there = _find(launchpad, natural_key)
+            if there is None:
+                raise
+            return Submission(there, added=False)
     return Submission(tuple(sorted(new_ids.values())), added=True)
 
 
@@ -308,6 +333,45 @@ def rerun(project: Project, fw_ids: Iterable[int], changes: Mapping[str, Any] | 
     return again
 
 
+def take_back_rerun(project: Project, fw_ids: Iterable[int]) -> list[int]:
+    """Undo `rerun` of jobs that have not started since: they are again what their last launch made of them.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    fw_ids : iterable of int
+        Which.
+
+    Returns
+    -------
+    list of int
+        Those that are as before; the others have started meanwhile.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written; nothing was changed.
+    """
+    launchpad = project_launchpad(project)
+    taken: list[int] = []
+    with launchpad.transaction():
+        for fw_id in fw_ids:
+            found = launchpad.fireworks.find_one({"fw_id": fw_id, "state": {"$in": ["READY", "WAITING"]}})
+            if found is None or found["launches"] or not found["archived_launches"]:
+                continue
+            *earlier, last = sorted(found["archived_launches"])
+            state = (launchpad.launches.find_one({"launch_id": last}, {"state": 1}) or {}).get("state", "FIZZLED")
+            changed = launchpad.fireworks.update_one(
+                {"fw_id": fw_id, "state": found["state"]},
+                {"$set": {"state": state, "launches": [last], "archived_launches": earlier}},
+            )
+            if changed.modified_count:
+                launchpad._refresh_wf(fw_id)  # noqa: SLF001 - FireWorks has no public way
+                taken.append(fw_id)
+    return taken
+
+
 def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:
     """Return the job itself, or the failed ones of its workflow when it has only been waiting."""
     found = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
@@ -322,8 +386,11 @@ def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:
 
 def _find(launchpad: ProjectLaunchPad, natural_key: dict[str, Any]) -> tuple[int, ...] | None:
     query = {f"metadata.{name}": value for name, value in natural_key.items()}
-    found = launchpad.workflows.find_one(query, {"nodes": 1})
-    return None if found is None else tuple(sorted(found["nodes"]))
+    found = launchpad.workflows.find_one(query, {"nodes": 1, "locked": 1})
+    if found is None:
+        return None
+    launchpad.complete_adding(found)
+    return tuple(sorted(found["nodes"]))
 
 
 def _as_workflow(flow: Any, name: str, marks: dict[str, Any]) -> Workflow:

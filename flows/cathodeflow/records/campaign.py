@@ -99,3 +99,12 @@ class AttemptRecord(Document):
     message: str = ""
     considered: list[str] = []
     action: str
+
+
+class WithdrawnRecord(Document):
+    """A document that a resubmission has set aside; `_id` is ``<campaign>/<resubmission>/<collection>/<its _id>``."""
+
+    campaign: str
+    resubmission: int
+    collection: str
+    document: dict[str, Any]

@@ -17,10 +17,12 @@ VERDICTS = "verdicts"
 MODELS = "models"
 VALIDATIONS = "validations"
 FOLLOW_UPS = "follow_ups"
+WITHDRAWN = "withdrawn"
 REFERENCES = "references"
 EVENTS = "events"
 ATTEMPTS = "attempts"
 OUTPUTS = "outputs"
+OUTPUTS_DATA = "outputs_data"
 BLOBS = "blobs"
 
 
@@ -70,10 +72,13 @@ INDEXES: tuple[IndexSpec, ...] = (
     _ascending(VALIDATIONS, "campaign", "rank"),
     _ascending(FOLLOW_UPS, "campaign", "branch", "outcome"),
     _ascending(FOLLOW_UPS, "campaign", "composition"),
+    _ascending(WITHDRAWN, "campaign", "resubmission"),
     _ascending(EVENTS, "campaign", "_id"),
     _ascending(ATTEMPTS, "campaign", "kind", "key"),
     _ascending(ATTEMPTS, "campaign", "reason"),
     _ascending(OUTPUTS, "uuid", "index"),
+    _ascending(OUTPUTS_DATA, "blob_uuid"),
+    _ascending(OUTPUTS_DATA, "job_uuid"),
 )
 
 
