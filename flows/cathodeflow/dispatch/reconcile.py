@@ -103,6 +103,10 @@ def reconcile(project: Project, campaign: str | None = None, give_up_after: int 
     StoreError
         The store cannot be written; jobs set right before stay so.
     """
+    if project.file is None:
+        from cathodeflow.dispatch.repair import repair
+
+        repair(project)
     suspects = [launch for launch in _open_launches(project) if not _process_lives(launch)]
     if not suspects:
         return []

@@ -14,13 +14,15 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.attempt import Attempt, write_attempt
 from cathodeflow.errors import CathodeflowError, StoreError
+from cathodeflow.settings import get_settings
+from cathodeflow.storage.outbox import Outbox, Undelivered
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.launchpad import ProjectLaunchPad
@@ -108,7 +110,7 @@ class Worker:
         """
         count, idle = 0, IDLE_S
         while not self._asked_to_end and os.getppid() == self._parent:
-            if self.run_one():
+            if self._run_one_patiently():
                 count, idle = count + 1, IDLE_S
             elif self.options.until_empty:
                 break
@@ -116,6 +118,22 @@ class Worker:
                 self._rest(idle)
                 idle = min(idle * 1.5, MOST_IDLE_S)
         return count
+
+    def _run_one_patiently(self) -> bool:
+        """Run a job; a server that is away when one is claimed is waited for."""
+        from pymongo.errors import PyMongoError
+
+        from cathodeflow.storage.server import explain, is_unreachable, with_patience
+
+        try:
+            return self.run_one()
+        except PyMongoError as error:
+            if self.project.file is not None or not is_unreachable(error):
+                raise StoreError(explain(error, self.project.address)) from error
+            say(explain(error, self.project.address))
+        # What was claimed without an answer is given back: this process will never know of it.
+        with_patience(self.launchpad.release_claims, get_settings().store_patience_s)
+        return True
 
     def _rest(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -143,8 +161,15 @@ class Worker:
         directory.mkdir(parents=True, exist_ok=True)
         write_attempt(directory, self._attempt(firework))
         began = time.monotonic()
-        with _inside(directory):
-            rocket.Rocket(_Claimed(self.launchpad, firework, launch_id), fworker, firework.fw_id).run()
+        box = None if self.project.file is not None else Outbox(directory, say)
+        try:
+            with _inside(directory), nullcontext() if box is None else box.opened():
+                rocket.Rocket(_Claimed(self.launchpad, firework, launch_id, box), fworker, firework.fw_id).run()
+        except Undelivered:
+            raise StoreError(
+                f"the MongoDB server stayed away: what job {firework.fw_id} has made is kept in {directory} and handed "
+                "in by the next driver or `cflow store repair`"
+            ) from None
         say(f"job {firework.fw_id} ({firework.name}) ended after {time.monotonic() - began:.2f} s, log in {directory}")
         return True
 
@@ -177,13 +202,21 @@ def _no_ping(_launchpad: Any, _launch_id: int) -> None:
 class _Claimed:
     """The launchpad as Rocket sees it, with the claim already made."""
 
-    def __init__(self, launchpad: ProjectLaunchPad, firework: Any, launch_id: int) -> None:
+    def __init__(self, launchpad: ProjectLaunchPad, firework: Any, launch_id: int, box: Outbox | None = None) -> None:
         self._launchpad = launchpad
+        self._box = box
         self._claim = firework, launch_id
 
     def checkout_fw(self, *_args: Any, **_options: Any) -> tuple[Any, int]:
         """Give what was claimed."""
         return self._claim
+
+    def complete_launch(self, launch_id: int, action: Any = None, state: str = "COMPLETED") -> Any:
+        """End the launch, by way of the outbox where there is one."""
+        if self._box is None:
+            return self._launchpad.complete_launch(launch_id, action, state)
+        said = {} if action is None else action.to_dict()
+        return self._box.end(launch_id, said, state, lambda: self._launchpad.complete_launch(launch_id, action, state))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._launchpad, name)
@@ -253,7 +286,9 @@ def work(options: WorkerOptions) -> int:
     from cathodeflow.storage.connection import open_project
 
     rocket.PRINT_FW_JSON = False  # FW.json only repeats what the store holds, crystals included
-    project = open_project(options.project)
+    from cathodeflow.storage.server import with_patience
+
+    project = with_patience(lambda: open_project(options.project), get_settings().store_patience_s)
     # Workflows are added without a store: each job leaves its output where its worker says.
     jobflow.SETTINGS.JOB_STORE = project.job_store()
     worker = Worker(project, options)

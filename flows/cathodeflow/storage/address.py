@@ -61,13 +61,14 @@ class StoreAddress:
         matched = _ADDRESS.match(uri.strip())
         if matched is None or not uri.startswith(_SCHEMES):
             raise StoreError(
-                f"The store address {redact(uri)!r} is not of the form mongodb://[user@]host[:port][/database][?options]; "
-                "correct it."
+                f"The store address {redact(uri)!r} is not of the form "
+                "mongodb://[user@]host[:port][/database][?options]; correct it."
             )
         if ":" in (matched["user"] or "") or _SECRET_OPTIONS.search(matched["rest"]):
             raise StoreError(
-                f"The store address {redact(uri)} holds a secret, which would end up in process lists and logs: take it out "
-                f"(mongodb://user@host/…) and set {PASSWORD_VARIABLE}, or name a file with CATHODEFLOW_STORE_PASSWORD_FILE."
+                f"The store address {redact(uri)} holds a secret, which would end up in process lists and logs: "
+                f"take it out (mongodb://user@host/…) and set {PASSWORD_VARIABLE}, "
+                "or name a file with CATHODEFLOW_STORE_PASSWORD_FILE."
             )
         path = matched["rest"].partition("?")[0].lstrip("/")
         return cls(uri.strip(), unquote(path) or DATABASE, password_file)

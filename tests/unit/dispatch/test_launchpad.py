@@ -9,20 +9,21 @@ import pytest
 from fireworks.core.firework import FWAction
 from fireworks.core.fworker import FWorker
 from jobflow import Flow
+from tests.stores import Stores
 from tests.unit.dispatch.noop_jobs import noop, total
 
 from cathodeflow.dispatch import launchpad as launchpad_module
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.dispatch.launchpad import ProjectLaunchPad, add_workflow_once, project_launchpad, rerun
 from cathodeflow.dispatch.worker import HELD_STATES
-from cathodeflow.storage.connection import Project, create_project
+from cathodeflow.storage.connection import Project
 
 MARKS = {"campaign": "c", "kind": "label", "key": "k"}
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return create_project(tmp_path / "p")
+def project(tmp_path: Path, stores: Stores) -> Project:
+    return stores.create(tmp_path / "p")
 
 
 def claim(project: Project, campaign: str | None = None, categories: tuple[str, ...] = ()) -> Any:
@@ -42,6 +43,7 @@ def test_a_workflow_is_added_once(project: Project) -> None:
     assert project.database.workflows.find_one()["metadata"] == {**MARKS, "attempt": 1, "round": 0}
 
 
+@pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 def test_adding_that_fails_in_the_middle_leaves_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     launchpad = project_launchpad(project)
 
@@ -131,6 +133,7 @@ def test_a_launchpad_is_made_again_from_its_description(project: Project) -> Non
     assert again.get_fw_by_id(1).spec["_key"] == "k"
 
 
+@pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 def test_every_operation_named_atomic_exists_and_joins_one_transaction(project: Project) -> None:
     for name in launchpad_module._ATOMIC:
         assert getattr(ProjectLaunchPad, name).__wrapped__ is not None

@@ -11,18 +11,19 @@ from typing import Any
 import psutil
 import pytest
 from fireworks.core.fworker import FWorker
+from tests.stores import Stores
 from tests.unit.dispatch.noop_jobs import add_another, noop
 
 from cathodeflow.dispatch.jobs import count_states, firework_details
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import is_alive, reconcile
 from cathodeflow.dispatch.worker import HELD_STATES, process_identity
-from cathodeflow.storage.connection import Project, create_project
+from cathodeflow.storage.connection import Project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return create_project(tmp_path / "p")
+def project(tmp_path: Path, stores: Stores) -> Project:
+    return stores.create(tmp_path / "p")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.stores import Stores
 
 from cathodeflow.errors import StoreError
 from cathodeflow.storage.collections import INDEXES, ensure_indexes
@@ -14,8 +15,8 @@ from cathodeflow.storage.connection import Project, create_project, open_project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = create_project(tmp_path / "p")
+def project(tmp_path: Path, stores: Stores) -> Project:
+    made = stores.create(tmp_path / "p")
     made.insert_missing(
         "candidates",
         [{"_id": f"{c}/{i}", "campaign": c, "level": f"Na{i % 4}", "mask": i} for c in "ab" for i in range(40)],
@@ -74,6 +75,7 @@ def test_several_campaigns_are_named(project: Project) -> None:
     assert project.campaign_names() == ["a", "z"]
 
 
+@pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 def test_a_transaction_of_the_project_is_undone_by_an_error(project: Project) -> None:
     with pytest.raises(KeyError), project.transaction():  # noqa: PT012  the raise is what is tested
         project.insert_missing("candidates", [{"_id": "new"}])
@@ -81,6 +83,7 @@ def test_a_transaction_of_the_project_is_undone_by_an_error(project: Project) ->
     assert project.count("candidates") == 80
 
 
+@pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 def test_counting_imports_neither_the_engine_nor_fireworks(project: Project) -> None:
     code = (
         "import sys; from pathlib import Path; from cathodeflow.storage.connection import open_project;"

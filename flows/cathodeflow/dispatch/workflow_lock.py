@@ -1,0 +1,244 @@
+"""Locks of workflows on a MongoDB server that say who holds them, with what is to be done if the holder dies.
+
+FireWorks' own lock is a bare flag: nobody can tell whether the process that set it lives. Here the flag is a document
+that names the process. Whoever holds it writes, in one write, the workflow as it shall be together with the fireworks
+that are to follow (`pending`); only then the fireworks. A lock whose process is gone is taken over by the next who
+needs it, who first writes what is pending: an update is either not begun or completed by somebody.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
+
+import bson
+import gridfs
+from fireworks.core import launchpad as fireworks_launchpad
+from fireworks.core.launchpad import LockedWorkflowError, WFLock
+
+from cathodeflow.settings import get_settings
+
+if TYPE_CHECKING:
+    from cathodeflow.dispatch.server_launchpad import ServerLaunchPad
+
+INLINE_BYTES = 8_000_000  # what is pending and larger goes to GridFS; a workflow's document ends at 16 MB
+PENDING_BUCKET = "pending_fireworks"
+
+
+@lru_cache(maxsize=1)
+def _identity(pid: int) -> dict[str, Any]:
+    import psutil
+
+    return {"host": socket.gethostname(), "pid": pid, "process_started": psutil.Process(pid).create_time()}
+
+
+def this_process() -> dict[str, Any]:
+    """Return what names this process for good; a forked child is another."""
+    return dict(_identity(os.getpid()))
+
+
+def moment() -> datetime:
+    """Return the time as BSON keeps it: UTC without zone, to the millisecond."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def is_gone(owner: Any, since: datetime | None) -> bool:
+    """Whether the process that left a mark is gone for good.
+
+    Parameters
+    ----------
+    owner : Any
+        ``host``, ``pid`` and ``process_started`` as `this_process` gives them; anything else says nothing.
+    since : datetime or None
+        When it was last heard of, UTC without zone.
+
+    Returns
+    -------
+    bool
+        On this host the operating system says; of another host's process only its silence is known.
+    """
+    from cathodeflow.dispatch.reconcile import is_alive
+
+    known = owner if isinstance(owner, dict) else {}
+    if known.get("host") == socket.gethostname() and "pid" in known:
+        return not is_alive(known["pid"], known.get("process_started", 0.0))
+    limit = timedelta(seconds=get_settings().store_claim_expiry_s)
+    return since is not None and moment() - since.replace(tzinfo=None) > limit
+
+
+class WorkflowLock:
+    """The lock of one workflow, as a context.
+
+    Parameters
+    ----------
+    launchpad : ServerLaunchPad
+        Of the project.
+    fw_id : int
+        Any firework of the workflow.
+
+    Attributes
+    ----------
+    token : str
+        Names this very locking: the workflow is only written, and the lock only taken off, while it stands.
+    workflow : object
+        `_id` of the workflow.
+    """
+
+    _active: set[str] = set()  # tokens of this process that are in use; others of its own were left by an error
+
+    def __init__(self, launchpad: ServerLaunchPad, fw_id: int) -> None:
+        self.launchpad = launchpad
+        self.fw_id = fw_id
+        self.token = uuid.uuid4().hex
+        self.workflow: Any = None
+
+    def insert(self, document: dict[str, Any]) -> Self:
+        """Insert a workflow with this lock in it; the lock is held from then on.
+
+        Raises
+        ------
+        DuplicateKeyError
+            A workflow of its natural key is there.
+        """
+        self._active.add(self.token)
+        try:
+            self.workflow = self.launchpad.workflows.insert_one({**document, "locked": self.document()}).inserted_id
+        except BaseException:
+            self._active.discard(self.token)
+            raise
+        self.launchpad.held_locks.append(self)
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """Return what stands in the workflow while it is locked."""
+        return {**this_process(), "token": self.token, "since": moment()}
+
+    def __enter__(self) -> Self:
+        """Wait for the lock.
+
+        Raises
+        ------
+        ValueError
+            There is no such workflow.
+        LockedWorkflowError
+            A living process holds it for longer than the setting `store_claim_expiry_s` and a margin.
+        """
+        if self.workflow is not None:
+            return self  # inserted with it
+        self._active.add(self.token)
+        try:
+            self._wait()
+        except BaseException:
+            self._active.discard(self.token)
+            raise
+        self.launchpad.held_locks.append(self)
+        return self
+
+    def _wait(self) -> None:
+        workflows = self.launchpad.workflows
+        deadline = time.monotonic() + get_settings().store_claim_expiry_s * 1.5
+        delay = 0.01
+        while not self._take(workflows):
+            if time.monotonic() > deadline:
+                raise LockedWorkflowError(f"Could not get workflow - LOCKED: {self.fw_id}")
+            time.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  so that waiters do not knock in step
+            delay = min(delay * 2, 0.5)
+
+    def _take(self, workflows: Any) -> bool:
+        free = {"nodes": self.fw_id, "locked": {"$exists": False}}
+        got = workflows.find_one_and_update(free, {"$set": {"locked": self.document()}}, {"_id": 1})
+        if got is not None:
+            self.workflow = got["_id"]
+            return True
+        there = workflows.find_one({"nodes": self.fw_id}, {"locked": 1})
+        if there is None:
+            raise ValueError(f"Could not find workflow in database: {self.fw_id}")
+        return "locked" in there and self.is_abandoned(there["locked"]) and self._take_over(there)
+
+    def is_abandoned(self, locked: Any) -> bool:
+        """Whether nobody will take a lock off: its process is gone, or an error of this process left it."""
+        if not isinstance(locked, dict):
+            return False
+        own = {key: locked.get(key) for key in ("host", "pid", "process_started")} == this_process()
+        return locked.get("token") not in self._active if own else is_gone(locked, locked.get("since"))
+
+    def _take_over(self, there: dict[str, Any]) -> bool:
+        taken = self.launchpad.workflows.find_one_and_update(
+            {"_id": there["_id"], "locked.token": there["locked"].get("token")}, {"$set": {"locked": self.document()}}
+        )
+        if taken is None:
+            return False
+        self.workflow = taken["_id"]
+        write_pending(self.launchpad, taken.get("pending"))
+        return True
+
+    def __exit__(self, *_error: object) -> None:
+        """Take the lock off, with what was pending when all of it is written."""
+        error = _error[0]
+        self.launchpad.held_locks.remove(self)
+        self._active.discard(self.token)
+        if error is None:
+            self.launchpad.workflows.update_one(
+                {"_id": self.workflow, "locked.token": self.token}, {"$unset": {"locked": True, "pending": True}}
+            )
+            return
+        # What is pending must stay until it is written: with it the lock stays too, and the next one takes it over.
+        self.launchpad.workflows.update_one(
+            {"_id": self.workflow, "locked.token": self.token, "pending": {"$exists": False}},
+            {"$unset": {"locked": True}},
+        )
+
+
+def pack(launchpad: ServerLaunchPad, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return fireworks that are to be written as they go into the workflow's document.
+
+    Parameters
+    ----------
+    launchpad : ServerLaunchPad
+        Of the project.
+    entries : sequence of dict
+        ``firework``: the document; ``was``: state and time of the one it replaces, None for a new one.
+    """
+    packed = {"fireworks": list(entries)}
+    content = bson.encode(packed)
+    if len(content) <= INLINE_BYTES:
+        return packed
+    return {"file": gridfs.GridFS(launchpad.db, PENDING_BUCKET).put(content)}
+
+
+def write_pending(launchpad: ServerLaunchPad, pending: dict[str, Any] | None) -> None:
+    """Write fireworks that are pending, unless they were written or have gone on meanwhile. Safe to repeat."""
+    from pymongo.errors import DuplicateKeyError
+
+    if pending is None:
+        return
+    if "file" in pending:
+        content = gridfs.GridFS(launchpad.db, PENDING_BUCKET).get(pending["file"]).read()
+        pending = bson.decode(content)
+    for entry in pending["fireworks"]:
+        document, was = entry["firework"], entry["was"]
+        if was is None:
+            try:
+                launchpad.fireworks.insert_one(document)
+            except DuplicateKeyError:
+                continue
+        else:
+            launchpad.fireworks.replace_one({"fw_id": document["fw_id"], **was}, document)
+
+
+def _lock_for(launchpad: Any, fw_id: int, *args: Any, **options: Any) -> Any:
+    """Stand in for FireWorks' `WFLock`, which its methods look up by name."""
+    if hasattr(launchpad, "held_locks"):
+        return WorkflowLock(launchpad, fw_id)
+    return WFLock(launchpad, fw_id, *args, **options)
+
+
+fireworks_launchpad.WFLock = _lock_for

@@ -1,0 +1,221 @@
+"""A job's result on disk before the database is asked, so that a server that is away costs no result.
+
+While a job runs under a server, its outputs and its end are first files in the folder `outbox` of its launch. They are
+taken away when the database has them. When the server stays away for longer than a job waits, they stay; whoever
+repairs the store next (`dispatch.repair`) hands them in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cathodeflow.errors import StoreError
+from cathodeflow.settings import get_settings
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+Result = TypeVar("Result")
+FOLDER = "outbox"
+ENDING = "ending.json"
+LEFT = "left"
+
+_current: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
+
+
+class Undelivered(BaseException):
+    """The server stayed away; what the job has made is in its outbox.
+
+    No error of the job, hence no Exception: FireWorks would fizzle the job.
+    """
+
+
+def current_outbox() -> Outbox | None:
+    """Return the outbox of the job that runs in this context; None outside of jobs and on the embedded store."""
+    return _current.get()
+
+
+class Outbox:
+    """What one launch has made and the database has not confirmed.
+
+    Parameters
+    ----------
+    launch : Path
+        Folder of the launch.
+    say : callable, optional
+        Told in words when the job waits for the server.
+
+    Attributes
+    ----------
+    undelivered : bool
+        Something could not be delivered in time.
+    unreadable : bool
+        The job could not read its input in time: it has made nothing.
+    """
+
+    def __init__(self, launch: Path, say: Callable[[str], None] | None = None) -> None:
+        self.folder = launch / FOLDER
+        self.undelivered = False
+        self.unreadable = False
+        self._say = say or (lambda _message: None)
+        self._count = len(list(self.folder.glob("*.bson"))) if self.folder.exists() else 0
+
+    @contextmanager
+    def opened(self) -> Iterator[Outbox]:
+        """Be the outbox of what is called inside."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+    def deliver(
+        self, collection: str, key: list[str] | str | None, documents: list[dict[str, Any]], write: Callable[[], None]
+    ) -> None:
+        """Keep documents on disk, then write them to the database, waiting for a server that is away.
+
+        Raises
+        ------
+        StoreError
+            They cannot be written to disk, or the database refuses them.
+        """
+        import bson
+        from pymongo.errors import PyMongoError
+
+        from cathodeflow.storage.server import is_unreachable
+
+        name = f"{self._count:04d}.bson"
+        self._count += 1
+        self._write(name, bson.encode({"collection": collection, "key": key, "documents": documents}))
+        try:
+            self._patiently(write)
+        except (PyMongoError, StoreError) as error:
+            if not is_unreachable(error):
+                raise
+            self.undelivered = True
+        else:
+            (self.folder / name).unlink()
+
+    def read(self, act: Callable[[], Result]) -> Result:
+        """Read from the database, waiting for a server that is away.
+
+        Raises
+        ------
+        PyMongoError
+            It stayed away.
+        """
+        from pymongo.errors import PyMongoError
+
+        try:
+            return self._patiently(act)
+        except PyMongoError:
+            self.unreadable = True
+            raise
+
+    def end(self, launch_id: int, action: dict[str, Any], state: str, complete: Callable[[], Result]) -> Result:
+        """Keep on disk how the job ended, then tell the database.
+
+        Raises
+        ------
+        Undelivered
+            The server stayed away; the end and the outputs are kept, or there is nothing to keep.
+        """
+        from pymongo.errors import PyMongoError
+
+        from cathodeflow.storage.server import is_unreachable
+
+        if self.unreadable:
+            raise Undelivered
+        ending = {"launch_id": launch_id, "state": state, "action": action}
+        self._write(ENDING, json.dumps(ending, default=str).encode())
+        if self.undelivered:
+            self._leave()
+        try:
+            done = self._patiently(complete)
+        except (PyMongoError, StoreError) as error:
+            if not is_unreachable(error):
+                raise
+            self._leave()
+            raise
+        self.clear()
+        return done
+
+    def _leave(self) -> None:
+        self._write(LEFT, b"")
+        raise Undelivered
+
+    def _patiently(self, act: Callable[[], Result]) -> Result:
+        from cathodeflow.storage.server import with_patience
+
+        def told(delay: float, error: Exception) -> None:
+            self._say(f"the MongoDB server is away ({type(error).__name__}): asking again in {delay:.1f} s")
+
+        return with_patience(act, 0.0 if self.undelivered else get_settings().store_patience_s, told)
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Write a file whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            The disk refuses it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self.folder / f".{name}.part"
+            with fresh.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.folder / name)
+        except OSError as error:
+            raise StoreError(f"The result of the job cannot be kept in {self.folder}: {error.strerror}.") from error
+
+    # -- for those who hand in ---------------------------------------------------------------------------------
+
+    @property
+    def was_left(self) -> bool:
+        """Whether the job gave up waiting: nobody else will deliver this."""
+        return (self.folder / LEFT).exists()
+
+    def ending(self) -> dict[str, Any] | None:
+        """Return how the job ended; None when it did not."""
+        try:
+            return dict(json.loads((self.folder / ENDING).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def hand_in(self, project: Project) -> int:
+        """Write the outputs to the database; safe to repeat.
+
+        Returns
+        -------
+        int
+            How many files there were.
+
+        Raises
+        ------
+        PyMongoError, StoreError
+            The database does not take them; they stay.
+        """
+        import bson
+
+        from cathodeflow.storage.outputs import output_store
+
+        count = 0
+        for path in sorted(self.folder.glob("*.bson")):
+            kept = bson.decode(path.read_bytes())
+            output_store(project, kept["collection"]).write(kept["documents"], kept["key"])
+            count += 1
+        return count
+
+    def clear(self) -> None:
+        """Take the files away: the database has everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
