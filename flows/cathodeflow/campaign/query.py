@@ -38,6 +38,18 @@ DEFAULT_FIELDS: Mapping[str, tuple[str, ...]] = {
     ),
     "models": ("_id", "n_train", "n_held_out", "epochs", "metrics.r2", "metrics.mae", "pretrained_metrics.r2"),
     "validations": ("composition", "pristine", "noble", "rank", "voltages", "volume_changes", "profile_holds"),
+    "follow_ups": (
+        "composition",
+        "level",
+        "branch",
+        "outcome",
+        "reason",
+        "gap.pbe.gap",
+        "gap.hybrid.gap",
+        "bonding.mean_strength",
+        "density_difference.displaced_charge",
+        "wall_s",
+    ),
     "references": ("_id", "phase", "energy_per_atom", "n_atoms"),
     "events": ("created_at", "campaign", "kind", "message"),
     "attempts": ("created_at", "kind", "key", "attempt", "outcome", "reason", "action", "message"),
@@ -143,7 +155,7 @@ def parse_sort(text: str | None) -> tuple[tuple[str, int], ...]:
 
 
 def check_collection(name: str) -> str:
-    """Return the collection of that name; the singular and capitals are understood.
+    """Return the collection of that name; the singular, capitals and a missing or other joint are understood.
 
     Raises
     ------
@@ -153,8 +165,10 @@ def check_collection(name: str) -> str:
     from difflib import get_close_matches
 
     lowered = name.lower()
+    joined = lowered.replace("-", "").replace("_", "")
     for known in COLLECTIONS:
-        if lowered in {known, known.removesuffix("s")}:
+        plain = known.replace("_", "")
+        if joined in {plain, plain.removesuffix("s")}:
             return known
     near = get_close_matches(lowered, COLLECTIONS, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,11 +11,12 @@ import typer
 from cathodeflow.cli.options import CampaignOption, JsonOption, ProjectOption
 
 if TYPE_CHECKING:
-    from cathodeflow.dispatch.jobs import JobDetails
+    from cathodeflow.dispatch.jobs import JobDetails, LaunchSummary
 
 LOG_LINES = 30
 LIST_LIMIT = 50
 LOG_TAIL_BYTES = 64 * 1024
+CUSTODIAN_LOG = "custodian.json*"
 
 
 def build(help_style: Literal["rich"] | None) -> typer.Typer:
@@ -37,7 +39,8 @@ def list_jobs(
         typer.Option("--state", help="Only in this state of FireWorks, e.g. FIZZLED; may be repeated."),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="Only this kind: reference, label, train, predict or screen.")
+        str | None,
+        typer.Option("--kind", help="Only this kind: reference, label, train, predict, screen or follow_up."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Most jobs to print; 0 for all.")] = LIST_LIMIT,
     as_json: JsonOption = False,
@@ -81,7 +84,7 @@ def show(
     lines: Annotated[int, typer.Option("--lines", min=0, help="Lines of its log to print.")] = LOG_LINES,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one job: its state, its attempts, its error and the end of its log."""
+    """Show one job: its state, its attempts, what custodian did to its runs, its error and the end of its log."""
     from cathodeflow.cli.output import print_json
     from cathodeflow.cli.selection import open_existing
     from cathodeflow.dispatch.jobs import firework_details
@@ -89,11 +92,13 @@ def show(
     opened = open_existing(project)
     details = firework_details(opened, job)
     attempts = _attempts(opened, details)
+    record = _settled_record(opened, details)
+    runs = [_run(launch) for launch in details.launches]
     log = _tail(details.log, lines)
     if as_json:
-        print_json(_as_dict(details) | {"attempts": attempts, "log": log})
+        print_json(_as_dict(details) | {"attempts": attempts, "record": record, "runs": runs, "log": log})
         return
-    _print(details, attempts, log)
+    _print(details, attempts, record, runs, log)
 
 
 def _attempts(opened: Any, details: JobDetails) -> list[dict[str, Any]]:
@@ -102,13 +107,65 @@ def _attempts(opened: Any, details: JobDetails) -> list[dict[str, Any]]:
     return sorted(opened.select("attempts", condition), key=lambda attempt: attempt["attempt"])
 
 
+def _settled_record(opened: Any, details: JobDetails) -> dict[str, Any] | None:
+    """Return what the store keeps of how a reference, label or branch was made; None while it is not settled."""
+    job = details.job
+    if job.kind in {"label", "follow_up"}:
+        found = opened.get("labels" if job.kind == "label" else "follow_ups", f"{job.campaign}/{job.key}")
+    elif job.kind == "reference":
+        campaign = opened.get("campaigns", job.campaign) or {}
+        found = opened.get("references", f"{campaign.get('provenance')}/{job.key}")
+    else:
+        return None
+    kept = ("outcome", "reason", "message", "folder", "presets", "overrides", "interventions")
+    return (
+        None if found is None else {name: found[name] for name in kept if name in found} | {"origin": found["origin"]}
+    )
+
+
+def _run(launch: LaunchSummary) -> dict[str, Any]:
+    """Return what the folder of a launch says: which attempt it is, where it goes on from, what custodian did."""
+    from cathodeflow.calculators.attempt import read_attempt
+    from cathodeflow.errors import CalculationError
+
+    said: dict[str, Any] = {"launch_id": launch.launch_id, "attempt": None, "continues_from": None}
+    try:
+        attempt = read_attempt(launch.directory)
+    except CalculationError as error:
+        said["unreadable"] = str(error)
+    else:
+        said |= {"attempt": attempt.number, "continues_from": attempt.continue_from}
+    return said | {"custodian": _custodian_in(launch.directory)}
+
+
+def _custodian_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read custodian's logs in a launch folder and the folders of its runs, a run's name to what was done to it."""
+    from dataclasses import asdict, is_dataclass
+
+    from cathodeflow.calculators.vasp.results import interventions_in
+
+    logs = {found.parent for depth in ("", "*/", "*/*/") for found in folder.glob(f"{depth}{CUSTODIAN_LOG}")}
+    return {
+        str(run.relative_to(folder)): [
+            asdict(done) if is_dataclass(done) else done.model_dump() for done in interventions_in(run)
+        ]
+        for run in sorted(logs)
+    }
+
+
 def _as_dict(details: JobDetails) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(details) | {"error": details.error}
 
 
-def _print(details: JobDetails, attempts: list[dict[str, Any]], log: list[str]) -> None:
+def _print(
+    details: JobDetails,
+    attempts: list[dict[str, Any]],
+    record: dict[str, Any] | None,
+    runs: list[dict[str, Any]],
+    log: list[str],
+) -> None:
     from cathodeflow.cli.output import duration, say, text_of
 
     job = details.job
@@ -116,15 +173,18 @@ def _print(details: JobDetails, attempts: list[dict[str, Any]], log: list[str]) 
     say(f"state      {job.state}")
     say(f"campaign   {job.campaign}, {job.kind} {job.key}")
     say(f"uuid       {', '.join(details.uuids) or '-'}")
-    for launch in details.launches:
+    for launch, run in zip(details.launches, runs, strict=True):
         ran = f"ran {duration(launch.runtime_s)}" if launch.runtime_s is not None else "not ended"
         say(f"launch     {launch.launch_id} {launch.state}, started {text_of(launch.started)}, {ran}, {launch.host}")
         say(f"           {launch.directory}")
+        _print_run(run, settled=record is not None and launch.state == "COMPLETED")
     if not details.launches and job.state == "FIZZLED":
         say("launch     none: the worker could not even import the job's module; see `cflow doctor`")
     for attempt in attempts:
         say(f"attempt    {attempt['attempt']} {attempt['reason']}: {attempt['message']}")
         say(f"           then {attempt['action']} ({'; '.join(attempt['considered'])})")
+    if record is not None:
+        _print_record(record)
     if details.error:
         say("error")
         for line in details.error.rstrip().splitlines():
@@ -133,6 +193,57 @@ def _print(details: JobDetails, attempts: list[dict[str, Any]], log: list[str]) 
         say(f"log        last {len(log)} lines of {details.log}")
         for line in log:
             say(f"  {line}")
+
+
+def _print_run(run: dict[str, Any], *, settled: bool) -> None:
+    """Print what a launch folder says; a settled launch's interventions are in the record, with all before them."""
+    from cathodeflow.cli.output import say
+
+    if "unreadable" in run:
+        say(f"           {run['unreadable']}")
+    if run["continues_from"] is not None:
+        say(f"           attempt {run['attempt']}, continues from {run['continues_from']}")
+    for folder, done in {} if settled else run["custodian"].items():
+        where = "" if folder == "." else f" in {folder}"
+        say(f"custodian  {_what_was_done(done)}{where}")
+        for intervention in done:
+            say(f"           {_intervention_text(intervention)}")
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    from cathodeflow.cli.output import say
+
+    reason = record.get("reason")
+    ended = f"{record.get('outcome', 'done')}{f', {reason}' if reason else ''}, {record['origin']['provenance']}"
+    say(f"record     {ended}{': ' + record['message'] if record.get('message') else ''}")
+    if record.get("presets"):
+        say(f"           presets {', '.join(record['presets'])}")
+    if record.get("folder"):
+        say(f"           ran in {record['folder']}")
+    for override in record.get("overrides") or []:
+        before = override["preset_value"]
+        preset = "the Materials Project set's" if before is None else _value_text(before)
+        say(f"override   {override['key']}: {preset} → {_value_text(override['value'])}")
+    done = record.get("interventions") or []
+    if done or record.get("folder"):
+        say(f"custodian  {_what_was_done(done)}, earlier attempts that it continued included")
+    for intervention in done:
+        say(f"           {_intervention_text(intervention)}")
+
+
+def _value_text(value: Any) -> str:
+    """Write a value of a preset with all its digits."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _what_was_done(done: list[dict[str, Any]]) -> str:
+    return f"{len(done)} intervention{'' if len(done) == 1 else 's'}" if done else "no intervention"
+
+
+def _intervention_text(intervention: dict[str, Any]) -> str:
+    saw = ", ".join(intervention["errors"]) or "nothing it names"
+    changes = "; ".join(intervention["changes"])
+    return f"{intervention['handler']} saw {saw}: {f'changed {changes}' if changes else 'ended the run'}"
 
 
 def _states(asked: list[str] | None) -> list[str] | None:

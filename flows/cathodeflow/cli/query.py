@@ -29,7 +29,8 @@ def query(
     collection: Annotated[
         str,
         typer.Argument(
-            help="candidates, predictions, verdicts, labels, models, validations, references, events or attempts."
+            help="candidates, predictions, verdicts, labels, models, validations, follow_ups, references, events or "
+            "attempts."
         ),
     ],
     filter_text: Annotated[

@@ -20,8 +20,13 @@ EXAMPLES = 3
 class Run(Protocol):
     """What labels, references and follow-ups have in common."""
 
-    overrides: list[Override]
-    interventions: list[Intervention]
+    @property
+    def overrides(self) -> list[Override]:
+        """What the campaign changed of the preset."""
+
+    @property
+    def interventions(self) -> list[Intervention]:
+        """What custodian did."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def _line(
     drawn = [level for level in levels if level in by_level]
     start = by_level[drawn[0]][0]
     solid = dash == "solid"
+    of_what = plain(f"{subject.name}, {element}")
     name = plain(element if solid else f"{element}, pristine")
     figure.add_scatter(
         x=drawn,
@@ -90,5 +91,5 @@ def _line(
         name=name,
         line={"color": colour, "dash": dash, "width": 2.4 if solid else 1.6},
         marker={"size": 8 if solid else 6, "symbol": "circle" if solid else "circle-open"},
-        hovertemplate=f"{plain(f'{subject.name}, {element}')}: %{{text}} at %{{x}}, changed by %{{y:+.3f}} e<extra></extra>",
+        hovertemplate=f"{of_what}: %{{text}} at %{{x}}, changed by %{{y:+.3f}} e<extra></extra>",
     )
