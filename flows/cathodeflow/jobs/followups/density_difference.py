@@ -35,8 +35,8 @@ MAX_SIDE = 96
 AXIS = 2
 """Lattice vector along which the average is taken and which the slice cuts."""
 # What serves other branches is of no use in a part; the number of bands belongs to the whole.
-_OF_THE_PARTS = {"incar.LAECHG": False, "incar.LWAVE": True, "incar.LCHARG": True}
-_NOT_OF_THE_PARTS = ("incar.NBANDS", "incar.LAECHG", "incar.LWAVE", "incar.LCHARG", "incar.ISYM")
+_OF_THE_PARTS = {"incar.LAECHG": False, "incar.LWAVE": True, "incar.LCHARG": True, "incar.NEDOS": 301}
+_NOT_OF_THE_PARTS = ("incar.NBANDS", "incar.ISYM", *_OF_THE_PARTS)
 _OF_THE_IONS = {"incar.ISMEAR": 0, "incar.SIGMA": 0.05}
 """Lone ions in a cell have half-filled s levels, which the tetrahedron method does not bring to converge."""
 
