@@ -8,7 +8,7 @@ constant: docs/science/costs.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, cos, log2, pi, prod, radians, sqrt
 
@@ -22,6 +22,7 @@ HOURS_PER_YEAR = 8766.0
 
 # Steps, where nothing was measured.
 IONIC_STEPS = 40.0
+REFERENCE_IONIC_STEPS = 10.0  # symmetry leaves an element's cell few degrees of freedom
 FIRST_ELECTRONIC_STEPS = 25.0
 NEXT_ELECTRONIC_STEPS = 10.0  # after a move of the atoms, from the extrapolated density
 STATIC_ELECTRONIC_STEPS = 30.0
@@ -240,11 +241,6 @@ def core_seconds(cell: Cell, run: Run, cores: int = PAPER_CORES) -> float:
         Processors times seconds.
     """
     return operations(cell, run) / (paper_rate() * efficiency(cores))
-
-
-def scaled(run: Run, **changes: float) -> Run:
-    """Return a run with some settings changed."""
-    return replace(run, **changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

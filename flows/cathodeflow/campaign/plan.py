@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
+from cathodeflow.campaign import dft_costs
 from cathodeflow.campaign.definition_file import substituents
+from cathodeflow.campaign.dft_costs import PAPER_CORES, WorkedExample, worked_example
+from cathodeflow.campaign.dft_plan import DFT_ENGINES, Calibration, DftRow, dft_rows, parameters_of
 from cathodeflow.campaign.unit_costs import REFERENCE_ATOMS, UnitCosts, relaxation_scale, training_scale
 from cathodeflow.records.outcomes import JobKind, Stage, Target
 
@@ -31,13 +35,21 @@ class Plan:
     candidates : int
         Distinct arrangements over all levels after the ratio filter: what is predicted each round.
     jobs : dict
-        Workflows per kind; validation relaxations are an upper bound.
+        Workflows per kind, branches of follow-ups; validation and follow-ups are upper bounds.
     core_hours : dict
         Per stage.
     disk_bytes : int
         Growth of the store.
     cost_basis : str
         Where the unit costs come from.
+    cores_per_run : int
+        Processors of one run of VASP; 1 for engines without.
+    dft : tuple of DftRow
+        The runs of VASP or of its rehearsal, kind by kind; empty for potentials.
+    assumptions : tuple of str
+        What the costs in `dft` stand on, in sentences.
+    example : WorkedExample or None
+        The paper's own sum, where it belongs beside the costs.
     """
 
     campaign: str
@@ -48,6 +60,10 @@ class Plan:
     core_hours: dict[str, float]
     disk_bytes: int
     cost_basis: str
+    cores_per_run: int = 1
+    dft: tuple[DftRow, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    example: WorkedExample | None = None
 
     @property
     def total_core_hours(self) -> float:
@@ -77,17 +93,26 @@ def count_jobs(definition: CampaignDefinition, n_candidates: int, n_elements: in
     """
     rounds = definition.labels.rounds
     shards = ceil(n_candidates / definition.prediction.shard_size)
+    validated = (2 * definition.validation.per_list + 1) * n_levels if definition.validation.per_list else 0
+    branches = definition.followups.branches
     return {
         JobKind.REFERENCE: n_elements,
         JobKind.LABEL: min(definition.labels.total, n_candidates),
         JobKind.TRAIN: rounds * definition.surrogate.seeds * len(Target),
         JobKind.PREDICT: rounds * shards,
         JobKind.SCREEN: rounds,
-        "validation": (2 * definition.validation.per_list + 1) * n_levels if definition.validation.per_list else 0,
+        "validation": validated,
+        **({JobKind.FOLLOW_UP: validated * (1 + len(branches))} if branches else {}),
     }
 
 
-def make_plan(definition: CampaignDefinition, host: Host, costs: UnitCosts | None = None) -> Plan:
+def make_plan(
+    definition: CampaignDefinition,
+    host: Host,
+    costs: UnitCosts | None = None,
+    measured: Mapping[str, Calibration] | None = None,
+    cores_per_run: int | None = None,
+) -> Plan:
     """Plan a campaign.
 
     Parameters
@@ -98,11 +123,20 @@ def make_plan(definition: CampaignDefinition, host: Host, costs: UnitCosts | Non
         Its host.
     costs : UnitCosts, optional
         Measured unit costs; the stated ones without.
+    measured : mapping of str to Calibration, optional
+        What runs of VASP or its rehearsal have cost against the model, by kind (`unit_costs.measured_dft_costs`).
+    cores_per_run : int, optional
+        Processors of one run of VASP; without, what the definition says, else the paper's 68 (rehearsal: 1).
 
     Returns
     -------
     Plan
         Nothing is written.
+
+    Raises
+    ------
+    DefinitionError
+        A preset, override or POTCAR that does not exist.
     """
     from cathodeflow.science.hosts.candidates import count_space
 
@@ -112,35 +146,98 @@ def make_plan(definition: CampaignDefinition, host: Host, costs: UnitCosts | Non
     candidates = space.distinct
     framework = {site.specie.symbol for level in host.levels for site in level.structure}
     jobs = count_jobs(definition, candidates, len(framework | set(elements)), len(host.levels))
-    relaxation_s = _relaxation_seconds(definition, host, unit)
-    training_s = _training_seconds(definition, unit)
-    hours = {
-        Stage.REFERENCE: jobs[JobKind.REFERENCE] * (2.0 + unit.job_overhead_s),
-        Stage.LABEL: jobs[JobKind.LABEL] * relaxation_s,
-        Stage.TRAIN: training_s,
-        Stage.PREDICT: definition.labels.rounds
-        * candidates
-        * definition.surrogate.seeds
-        * len(Target)
-        * unit.prediction_s,
-        Stage.SCREEN: definition.labels.rounds * (1.0 + 2e-5 * candidates),
-        Stage.VALIDATE: jobs["validation"] * relaxation_s,
-    }
+    hours = _core_hours(definition, candidates, unit)
+    rows: tuple[DftRow, ...] = ()
+    cores = 1
+    if definition.engine.name in DFT_ENGINES:
+        cores = cores_per_run or _cores(definition)
+        rows = dft_rows(definition, host, elements, jobs[JobKind.LABEL], measured or {}, cores)
+        for row in rows:
+            hours[Stage(row.stage)] = hours.get(Stage(row.stage), 0.0) + row.core_hours
+    else:
+        relaxation_s = _relaxation_seconds(definition, host, unit)
+        hours[Stage.REFERENCE] = jobs[JobKind.REFERENCE] * (2.0 + unit.job_overhead_s) / SECONDS_PER_HOUR
+        hours[Stage.LABEL] = jobs[JobKind.LABEL] * relaxation_s / SECONDS_PER_HOUR
+        hours[Stage.VALIDATE] = jobs["validation"] * relaxation_s / SECONDS_PER_HOUR
+    on_paper = definition.engine.name == "vasp" and definition.host.packaged == "nvpf"
     return Plan(
         campaign=definition.name,
         host=host.name,
         space=space,
         candidates=candidates,
         jobs=dict(jobs),
-        core_hours={stage.value: seconds / SECONDS_PER_HOUR for stage, seconds in hours.items()},
+        core_hours={stage.value: hours[stage] for stage in Stage if stage in hours},
         disk_bytes=_disk(definition, jobs, candidates, unit),
-        cost_basis=unit.basis,
+        cost_basis=_basis(rows, unit),
+        cores_per_run=cores,
+        dft=rows,
+        assumptions=_assumptions(definition, cores) if rows else (),
+        example=worked_example() if on_paper else None,
+    )
+
+
+def _core_hours(definition: CampaignDefinition, candidates: int, unit: UnitCosts) -> dict[Stage, float]:
+    """Return the core-hours of what no engine computes."""
+    networks = definition.surrogate.seeds * len(Target)
+    seconds = {
+        Stage.TRAIN: _training_seconds(definition, unit),
+        Stage.PREDICT: definition.labels.rounds * candidates * networks * unit.prediction_s,
+        Stage.SCREEN: definition.labels.rounds * (1.0 + 2e-5 * candidates),
+    }
+    return {stage: value / SECONDS_PER_HOUR for stage, value in seconds.items()}
+
+
+def _cores(definition: CampaignDefinition) -> int:
+    if definition.engine.name == "rehearsal":
+        return 1
+    return parameters_of(definition).cores or PAPER_CORES
+
+
+def _basis(rows: tuple[DftRow, ...], unit: UnitCosts) -> str:
+    """Say where the costs come from: kinds of runs that were measured, with how many."""
+    if not rows:
+        return unit.basis
+    counted = {row.kind: row.basis.split()[0] for row in rows if "measured here, " in row.basis}
+    if not counted:
+        return "stated"
+    runs = ", ".join(f"{count} runs of kind {kind}" for kind, count in counted.items())
+    return f"measured on {runs}"
+
+
+def _assumptions(definition: CampaignDefinition, cores: int) -> tuple[str, ...]:
+    bounds = "Validation and follow-ups are upper bounds: nothing was labelled before, and every candidate has a gap."
+    if definition.engine.name == "rehearsal":
+        return (
+            "Stand-ins take seconds, stated per kind of run until some are measured here; one processor each.",
+            "Their files have VASP's sizes, but WAVECAR is a stub of a kilobyte and densities lie on a coarser grid.",
+            bounds,
+        )
+    scale = (
+        f"Scale: S0's two hours on {PAPER_CORES} processors (Intel Xeon Phi 7250) for a relaxation of 72 atoms; "
+        "newer processors are several times faster. What is measured in the project replaces it."
+    )
+    steps = (
+        f"Steps: {dft_costs.IONIC_STEPS:.0f} geometries of a relaxation ({dft_costs.REFERENCE_IONIC_STEPS:.0f} of an "
+        f"element), {dft_costs.FIRST_ELECTRONIC_STEPS:.0f} electronic steps for the first, "
+        f"{dft_costs.NEXT_ELECTRONIC_STEPS:.0f} each next; {dft_costs.STATIC_ELECTRONIC_STEPS:.0f} in a static run, "
+        f"{dft_costs.HYBRID_ELECTRONIC_STEPS:.0f} in a hybrid one. Repeated attempts are not counted."
+    )
+    return (
+        scale,
+        steps,
+        "k-points: time reversal alone is taken away, except for elements; runs at Γ alone take the Γ-only program.",
+        f"{cores} processors a run, at {100 * dft_costs.efficiency(cores):.0f} % efficiency.",
+        bounds,
+        "Disk: all files at once, POTCARs and WAVECARs too; kept: what `cflow gc` leaves by `retention`.",
     )
 
 
 def _relaxation_seconds(definition: CampaignDefinition, host: Host, unit: UnitCosts) -> float:
+    from cathodeflow.calculators.engines import relaxation_settings
+
     atoms = sum(len(level.structure) for level in host.levels) / len(host.levels)
-    steps = min(unit.relaxation_steps * relaxation_scale(definition.engine.max_force), definition.engine.max_steps)
+    settings = relaxation_settings(definition.engine.model_dump())
+    steps = min(unit.relaxation_steps * relaxation_scale(settings.max_force), settings.max_steps)
     return steps * unit.relaxation_step_s * atoms / REFERENCE_ATOMS + unit.job_overhead_s
 
 

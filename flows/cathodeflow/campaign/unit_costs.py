@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import log
+from math import exp, log
+from statistics import median, pstdev
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.records.outcomes import Outcome
+from cathodeflow.campaign.dft_plan import RELAXATION, Calibration, price_of
+from cathodeflow.records.outcomes import Branch, Outcome
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from cathodeflow.campaign.definition import CampaignDefinition
     from cathodeflow.storage.connection import Project
 
 # What `UnitCosts` counts relaxations in: cells of 72 atoms, from about 5 to 0.05 eV/Å.
@@ -77,14 +82,14 @@ def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCost
     UnitCosts or None
         None without a usable label of that engine. What was not measured keeps its stated cost.
     """
-    from cathodeflow.calculators.engines import provenance
+    from cathodeflow.calculators.engines import provenance, relaxation_settings
 
     labels = project.database["labels"].find(
         {"outcome": Outcome.DONE.value, "origin.provenance": provenance(engine)},
         {"campaign": 1, "relaxation.wall_s": 1, "relaxation.steps": 1, "relaxation.n_atoms": 1},
     )
     definitions = {entry["_id"]: entry["definition"] for entry in project.database["campaigns"].find({})}
-    thresholds = {name: definition["engine"]["max_force"] for name, definition in definitions.items()}
+    thresholds = {name: relaxation_settings(definition["engine"]).max_force for name, definition in definitions.items()}
     blocks = {name: definition["surrogate"]["trained_blocks"] for name, definition in definitions.items()}
     n, seconds, calls, comparable = 0, 0.0, 0.0, 0.0
     for label in labels:
@@ -110,3 +115,62 @@ def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCost
         training_s_per_label_epoch=sum(wall for wall, _ in epochs) / sum(seen for _, seen in epochs),
         basis=f"{costs.basis} and {len(epochs)} trainings",
     )
+
+
+SMALLEST_SPREAD = 1.2
+"""A handful of alike runs says too little of the next ones for less."""
+
+
+def measured_dft_costs(project: Project, definition: CampaignDefinition, working_ion: str) -> dict[str, Calibration]:
+    """Return what runs of VASP, or of its rehearsal, have cost in a project against the model, by kind.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    definition : CampaignDefinition
+        Its engine's provenance decides which runs are comparable: numbers of others are never mixed in.
+    working_ion : str
+        Of its host.
+
+    Returns
+    -------
+    dict of str to Calibration
+        ``relaxation`` and the branches of follow-ups; only what was measured.
+    """
+    from cathodeflow.calculators.engines import provenance
+    from cathodeflow.records.crystal import Crystal
+    from cathodeflow.storage.collections import FOLLOW_UPS
+
+    own = provenance(definition.engine.model_dump())
+    ratios: dict[str, list[float]] = {}
+    cells: dict[tuple[str, str], tuple[Structure, int]] = {}
+    for label in project.select("labels", {"outcome": Outcome.DONE.value, "origin.provenance": own}):
+        relaxation = label["relaxation"]
+        crystal = Crystal.model_validate(relaxation["crystal"]).to_structure()
+        cores = int(relaxation.get("cores", 1))
+        cells[label["campaign"], label["key"]] = crystal, cores
+        _note(
+            ratios,
+            RELAXATION,
+            relaxation["wall_s"] * cores,
+            price_of(definition, RELAXATION, crystal, working_ion, cores),
+        )
+    for found in project.select(FOLLOW_UPS, {"outcome": Outcome.DONE.value}):
+        known = cells.get((found["campaign"], found["key"]))
+        if known is None:
+            continue  # of another engine
+        branch = Branch(found["branch"])
+        crystal, cores = known
+        _note(ratios, branch.value, found["wall_s"] * cores, price_of(definition, branch, crystal, working_ion, cores))
+    return {kind: _calibration(values) for kind, values in ratios.items()}
+
+
+def _note(ratios: dict[str, list[float]], kind: str, measured_s: float, expected_s: float) -> None:
+    if measured_s > 0 and expected_s > 0:
+        ratios.setdefault(kind, []).append(measured_s / expected_s)
+
+
+def _calibration(ratios: list[float]) -> Calibration:
+    spread = exp(pstdev(log(ratio) for ratio in ratios))
+    return Calibration(median(ratios), len(ratios), max(spread, SMALLEST_SPREAD))

@@ -1,0 +1,159 @@
+"""The launch folders of a campaign: which there are, what the store says of their jobs, and the files in them."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cathodeflow.campaign.definition import CampaignDefinition
+from cathodeflow.campaign.retention import (
+    POTCAR_SPEC,
+    Launch,
+    StoreFacts,
+    is_potcar,
+    is_prerequisite_missing,
+    plain_name,
+)
+from cathodeflow.errors import StoreError
+from cathodeflow.records.document import in_utc, now
+from cathodeflow.records.outcomes import Branch, JobKind, Outcome
+from cathodeflow.storage.collections import FOLLOW_UPS
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+
+def store_facts(project: Project, campaign: str, definition: CampaignDefinition, provenance: str) -> StoreFacts:
+    """Read what is settled, what is still read and what records point to."""
+    from cathodeflow.dispatch.launchpad import CONTINUE_FROM
+
+    labels = project.select("labels", {"campaign": campaign})
+    follow_ups = project.select(FOLLOW_UPS, {"campaign": campaign})
+    references = project.select("references", {"origin.provenance": provenance})
+    keys = {f"{entry['key']}/{entry['branch']}": entry for entry in follow_ups}
+    waiting = project.database["fireworks"].find(
+        {"spec._campaign": campaign, "state": {"$ne": "COMPLETED"}}, {f"spec.{CONTINUE_FROM}": 1}
+    )
+    named: dict[Path, set[str]] = {}
+    for entry in follow_ups:
+        file = (entry.get("density_difference") or {}).get("volumetric_file")
+        if file:
+            path = project.folder / file  # as it is where it is absolute
+            named.setdefault(path.parent.resolve(), set()).add(path.name)
+    return StoreFacts(
+        settled={
+            JobKind.REFERENCE: {entry["element"]: Outcome.DONE for entry in references},
+            JobKind.LABEL: {entry["key"]: Outcome(entry["outcome"]) for entry in labels},
+            JobKind.FOLLOW_UP: {key: Outcome(entry["outcome"]) for key, entry in keys.items()},
+        },
+        branches=(Branch.STATIC, *(Branch(name) for name in definition.followups.branches)),
+        prerequisites_missing=frozenset(k for k, entry in keys.items() if is_prerequisite_missing(entry.get("reason"))),
+        continued=frozenset(
+            Path(entry["spec"][CONTINUE_FROM]) for entry in waiting if entry.get("spec", {}).get(CONTINUE_FROM)
+        ),
+        named={folder: frozenset(names) for folder, names in named.items()},
+    )
+
+
+def launches_of(project: Project, campaign: str) -> list[Launch]:
+    """Return every folder that a job of a campaign ran in, in the order of the launches."""
+    fireworks = project.select("fireworks", {"spec._campaign": campaign})
+    owners = {
+        number: document
+        for document in fireworks
+        for number in (*document.get("archived_launches", []), *document.get("launches", []))
+    }
+    found: list[Launch] = []
+    for document in project.select("launches", {"launch_id": {"$in": sorted(owners)}}, [("launch_id", 1)]):
+        firework = owners[document["launch_id"]]
+        ended = document.get("time_end") or firework.get("updated_on")
+        found.append(
+            Launch(
+                folder=Path(document.get("launch_dir") or "."),
+                kind=firework["spec"].get("_kind", ""),
+                key=firework["spec"].get("_key", ""),
+                state=firework["state"],
+                ended_s_ago=None if ended is None or document["state"] == "RUNNING" else _age(ended),
+            )
+        )
+    return found
+
+
+def _age(moment: datetime | str) -> float:
+    """FireWorks keeps some of its times as text."""
+    return (now() - in_utc(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)).total_seconds()
+
+
+def is_inside(folder: Path, project: Path) -> bool:
+    """Whether a folder lies in the project's launches folder, and no link on the way leads out of it."""
+    from cathodeflow.dispatch.worker import LAUNCHES_FOLDER
+
+    root = (project / LAUNCHES_FOLDER).resolve()
+    real = folder.resolve()
+    if root not in real.parents or folder.is_symlink():
+        return False
+    given = Path(os.path.abspath(folder))  # noqa: PTH100 - without following links
+    parts = len(real.relative_to(root).parts)
+    return given.parts[-parts:] == real.parts[-parts:]
+
+
+def named_below(folder: Path, facts: StoreFacts) -> frozenset[str]:
+    """Return the files below a folder that records point to, relative to it."""
+    real = folder.resolve()
+    return frozenset(
+        (place / name).relative_to(real).as_posix()
+        for place, names in facts.named.items()
+        if place == real or real in place.parents
+        for name in names
+    )
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Go through the plain files below a folder; links are neither followed nor counted."""
+
+    def refuse(error: OSError) -> None:
+        raise StoreError(f"cannot read {error.filename}: {error.strerror}; look at its permissions") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place) / name
+            try:
+                found = path.lstat()
+            except FileNotFoundError:
+                continue  # gone meanwhile
+            if stat.S_ISREG(found.st_mode):
+                yield path, found
+
+
+def missing_specs(files: Iterable[tuple[Path, os.stat_result]]) -> tuple[dict[Path, str], tuple[Path, ...]]:
+    """Find the POTCARs whose symbols stand nowhere else, and those whose symbols cannot be read."""
+    paths = [path for path, _ in files]
+    with_spec = {path.parent for path in paths if plain_name(path.name) == POTCAR_SPEC}
+    specs: dict[Path, str] = {}
+    unreadable: list[Path] = []
+    for path in paths:
+        if not is_potcar(path.name) or path.parent in with_spec or path.parent / POTCAR_SPEC in specs:
+            continue
+        symbols = _symbols(path)
+        if symbols:
+            specs[path.parent / POTCAR_SPEC] = "\n".join(symbols)
+        else:
+            unreadable.append(path)
+    return specs, tuple(path for path in unreadable if path.parent / POTCAR_SPEC not in specs)
+
+
+def _symbols(potcar: Path) -> list[str]:
+    try:
+        raw = potcar.read_bytes()
+        text = (gzip.decompress(raw) if potcar.suffix == ".gz" else raw).decode("ascii", "replace")
+    except (OSError, EOFError, zlib.error):
+        return []
+    return re.findall(r"TITEL\s*=\s*\S+\s+(\S+)", text)
