@@ -203,14 +203,21 @@ def lawful_branch(key: str, branch: str, static: Any = None) -> dict[str, Any]:
 
 
 def lawful_follow_up_flow(
-    campaign: str, key: str, crystal: Any, engine: Any, followups: dict[str, Any], uuids: dict[str, str]
+    campaign: str,
+    key: str,
+    crystal: Any,
+    engine: Any,
+    followups: dict[str, Any],
+    uuids: dict[str, str],
+    *,
+    category: str = "cpu",
 ) -> Flow:
     jobs: list[Any] = []
     for branch, identity in uuids.items():
         made = lawful_branch(key, branch, *([jobs[0].output] if jobs else []))
         made.set_uuid(identity)
         made.name = f"{campaign}/follow_up/{key}/{branch}"
-        made.config.manager_config = {"_category": "cpu", "_key": f"{key}/{branch}"}
+        made.config.manager_config = {"_category": category, "_key": f"{key}/{branch}"}
         jobs.append(made)
     return Flow(jobs, name=f"{campaign}/follow_up/{key}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
+from cathodeflow.campaign.event_log import Line
 from cathodeflow.campaign.policy import Decision, Failure, JobView, StageSnapshot, decide, next_stage
 from cathodeflow.campaign.resubmission import Action
 from cathodeflow.campaign.stages.selection import all_candidates, choose_candidates, choose_shortlist
@@ -30,16 +31,12 @@ MESSAGE_LENGTH = 2000
 
 def default_recipes() -> Recipes:
     """Return the workflows of `cathodeflow.recipes`."""
+    from cathodeflow.recipes.followups import follow_up_flow
     from cathodeflow.recipes.label import label_flow
     from cathodeflow.recipes.prediction import prediction_flow
     from cathodeflow.recipes.reference import reference_flow
     from cathodeflow.recipes.screening import screening_flow
     from cathodeflow.recipes.training import training_flow
-
-    def follow_up_flow(*arguments: Any, **options: Any) -> Any:
-        from cathodeflow.recipes import followups
-
-        return followups.follow_up_flow(*arguments, **options)
 
     return Recipes(reference_flow, label_flow, training_flow, prediction_flow, screening_flow, follow_up_flow)
 
@@ -173,7 +170,7 @@ def _attempts(context: StageContext, work: StageWork) -> dict[str, list[Mapping[
     """Return the failed attempts that are written down, by key, in their order."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     condition = {"campaign": context.campaign.id, "kind": work.kind.value}
-    fields = {"key": 1, "attempt": 1, "reason": 1, "action": 1}
+    fields = {"key": 1, "attempt": 1, "reason": 1, "action": 1, "launch_id": 1}
     entries = context.project.database["attempts"].find(condition, fields)
     for entry in sorted(entries, key=lambda entry: entry["attempt"]):
         found.setdefault(entry["key"], []).append(entry)
@@ -183,10 +180,12 @@ def _attempts(context: StageContext, work: StageWork) -> dict[str, list[Mapping[
 def _job_view(context: StageContext, state: WorkflowState, past: list[Mapping[str, Any]]) -> JobView:
     from cathodeflow.dispatch.workflows import failure_of
 
+    reported = None if state.state != "FIZZLED" else failure_of(context.project, state.fw_id)
+    if reported is not None and past and past[-1].get("launch_id") == reported.launch_id is not None:
+        past = past[:-1]  # written down before a kill, and not yet followed: this is the same attempt
     view = JobView(state.key, state.state, state.fw_id, len(past), _history(past))
-    if state.state != "FIZZLED":
+    if reported is None:
         return view
-    reported = failure_of(context.project, state.fw_id)
     ago = float("inf") if reported.ended is None else (now() - reported.ended).total_seconds()
     return replace(view, reason=_reason(reported.reason), failed_s_ago=ago)
 
@@ -201,9 +200,10 @@ def _history(past: list[Mapping[str, Any]]) -> tuple[Reason, ...]:
 
 
 def spent(context: StageContext) -> float:
-    """Return the core-hours of the campaign's labels so far."""
+    """Return the core-hours of the campaign's labels so far; those it ingested were paid for elsewhere."""
     found = context.project.database["labels"].find(
-        {"campaign": context.campaign.id}, {"relaxation.wall_s": 1, "relaxation.cores": 1, "_id": 0}
+        {"campaign": context.campaign.id, "origin.job_uuid": {"$ne": None}},
+        {"relaxation.wall_s": 1, "relaxation.cores": 1, "_id": 0},
     )
     relaxations = [entry.get("relaxation") or {} for entry in found]
     return sum(entry.get("wall_s", 0.0) * entry.get("cores", 1) for entry in relaxations) / 3600.0
@@ -229,8 +229,10 @@ def _act(context: StageContext, work: StageWork, decision: Decision, beat: Calla
 
 
 def _output(context: StageContext, work: StageWork, job: JobView) -> Any:
+    from cathodeflow.storage.outputs import find_output
+
     identity = job_uuid(context.campaign.id, work.kind, job.key)
-    found = context.project.database["outputs"].find_one({"uuid": identity}, sort=[("index", -1)])
+    found = find_output(context.project, identity)
     if found is None:
         raise CampaignError(
             f"job {job.fw_id} ({work.kind} {job.key}) is COMPLETED but left no output: "
@@ -251,6 +253,7 @@ def _follow_failure(context: StageContext, work: StageWork, failure: Failure) ->
         key=failure.job.key,
         attempt=failure.attempt,
         fw_id=failure.job.fw_id,
+        launch_id=reported.launch_id,
         outcome=Outcome.FAILED,
         reason=failure.job.reason,
         message=reported.message[:MESSAGE_LENGTH],
@@ -258,8 +261,8 @@ def _follow_failure(context: StageContext, work: StageWork, failure: Failure) ->
         action=failure.action.value,
     )
     with context.project.transaction():
-        if not transitions.record_attempt(context.project, attempt):
-            return
+        if not transitions.record_attempt(context.project, attempt) and context.project.file is not None:
+            return  # in one transaction with what follows; on a server what follows may be what a kill prevented
         if failure.action == Action.QUARANTINE:
             work.give_up(failure, reported.message[:MESSAGE_LENGTH])
         elif failure.action == Action.STOP:
@@ -304,9 +307,10 @@ def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
         shortlist = choose_shortlist(context, campaign.round)
     if campaign.stage == Stage.VALIDATE:
         record_validations(context)
-    chosen = sum(len(keys) for keys in campaign.selections.values())
+    chosen = sum(len(keys) for number, keys in campaign.selections.items() if int(number) <= campaign.round)
+    ingested = len(campaign.selections.get(str(campaign.round + 1), []))  # for the next round, which is then worth it
     budget_spent = definition.budget.core_hours is not None and spent(context) >= definition.budget.core_hours
-    labels_left = 0 if budget_spent else definition.labels.total - chosen
+    labels_left = max(ingested, 0 if budget_spent else definition.labels.total - chosen)
     stage, number = next_stage(
         campaign.stage,
         campaign.round,
@@ -322,12 +326,11 @@ def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
         changes[f"selections.{number}"] = choose_candidates(context, number)
     if stage == Stage.DONE:
         changes["message"] = _closing_words(context, shortlist)
-    with project.transaction():  # so that a tick that is killed and repeated says it once
-        if decision.left_out:
-            spent_words = f"the budget of {definition.budget.core_hours} core-hours is spent"
-            message = f"{spent_words}: {len(decision.left_out)} left out"
-            transitions.append_event(project, campaign.id, "budget", message, {"left_out": list(decision.left_out)})
-        return transitions.enter_stage(project, campaign, stage, number, changes)
+    before = []
+    if decision.left_out:
+        message = f"the budget of {definition.budget.core_hours} core-hours is spent: {len(decision.left_out)} left out"
+        before.append(Line("budget", message, {"left_out": list(decision.left_out)}))
+    return transitions.enter_stage(project, campaign, stage, number, changes, before)
 
 
 def _closing_words(context: StageContext, shortlist: list[str]) -> str:

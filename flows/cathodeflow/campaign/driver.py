@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cathodeflow.campaign import transitions
 from cathodeflow.records.outcomes import CampaignState
@@ -24,6 +24,22 @@ if TYPE_CHECKING:
     from cathodeflow.campaign.stages.work import Recipes
     from cathodeflow.records.campaign import CampaignRecord
     from cathodeflow.storage.connection import Project
+
+
+class Pool(Protocol):
+    """Where a campaign's jobs run: worker processes here, or allocations of a cluster."""
+
+    def keep_alive(self) -> int:
+        """Start what is missing; returns how many had died since the last call."""
+
+    def alive(self) -> int:
+        """Return how many are running that the driver has to wait for."""
+
+    def ask_to_finish(self) -> None:
+        """Ask them to end after their present job."""
+
+    def end(self) -> None:
+        """Let go of them."""
 
 
 class WorkerPool:
@@ -130,11 +146,11 @@ def driver_name() -> str:
 def drive(
     project: Project,
     name: str,
-    workers: int,
+    workers: int | Pool,
     on_tick: Callable[[CampaignRecord], None] | None = None,
     recipes: Recipes | None = None,
 ) -> CampaignRecord:
-    """Run a campaign on this machine until it is done, stopped or interrupted.
+    """Run a campaign until it is done, stopped or interrupted.
 
     Parameters
     ----------
@@ -142,8 +158,8 @@ def drive(
         The open project.
     name : str
         The campaign.
-    workers : int
-        Worker processes to keep; 0 only ticks (workers run elsewhere).
+    workers : int or Pool
+        Worker processes of this machine to keep; 0 only ticks (workers run elsewhere). Or the pool of a site.
     on_tick : callable, optional
         Called after each tick with the campaign as it stands.
     recipes : Recipes, optional
@@ -161,9 +177,10 @@ def drive(
     """
     settings = get_settings()
     _free_lease_of_the_dead(project, name)
-    driver = _Driver(
-        project, name, driver_name(), WorkerPool(project.folder, name, workers, settings.threads_per_worker)
+    pool = (
+        WorkerPool(project.folder, name, workers, settings.threads_per_worker) if isinstance(workers, int) else workers
     )
+    driver = _Driver(project, name, driver_name(), pool)
     driver.renew_lease()
     try:
         with watch_interruptions() as interruption:
@@ -182,7 +199,7 @@ class _Driver:
     project: Project
     name: str
     holder: str
-    pool: WorkerPool
+    pool: Pool
 
     def renew_lease(self) -> None:
         transitions.take_lease(self.project, self.name, self.holder, get_settings().lease_s)

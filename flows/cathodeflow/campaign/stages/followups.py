@@ -90,7 +90,13 @@ class FollowUpStage(StageWork):
         }
         crystal = self._crystals[workflow_key]
         return self.context.recipes.follow_up(
-            campaign, workflow_key, crystal, definition.engine.model_dump(), followups, uuids
+            campaign,
+            workflow_key,
+            crystal,
+            definition.engine.model_dump(),
+            followups,
+            uuids,
+            category=self.category,
         )
 
     def workflow(self, workflow_key: str) -> Flow:

@@ -63,6 +63,7 @@ class LabelStage(StageWork):
             definition.engine.model_dump(),
             self._references,
             max_volume_change=definition.labels.max_volume_change,
+            category=self.category,
         )
 
     @cached_property

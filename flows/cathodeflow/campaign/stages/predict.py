@@ -74,6 +74,7 @@ class PredictStage(StageWork):
             list(substituents(definition)),
             None if ratios is None else sorted(list(ratio) for ratio in ratios),
             weights,
+            category=self.category,
         )
 
     def record(self, job: JobView, output: Any) -> None:

@@ -52,7 +52,7 @@ class ReferenceStage(StageWork):
     def flow(self, key: str) -> Flow:
         """Return the workflow that relaxes the phases of an element."""
         engine = self.context.definition.engine.model_dump()
-        return self.context.recipes.reference(self.context.campaign.id, key, engine)
+        return self.context.recipes.reference(self.context.campaign.id, key, engine, category=self.category)
 
     def record(self, job: JobView, output: Any) -> None:
         """Write the reference."""

@@ -44,7 +44,12 @@ class ScreenStage(StageWork):
             for shard in PredictStage(self.context).wanted()
         ]
         return self.context.recipes.screen(
-            campaign.id, campaign.round, shards, campaign.host.model_dump(), definition.screening.model_dump()
+            campaign.id,
+            campaign.round,
+            shards,
+            campaign.host.model_dump(),
+            definition.screening.model_dump(),
+            category=self.category,
         )
 
     def record(self, job: JobView, output: Any) -> None:

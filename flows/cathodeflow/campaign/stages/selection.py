@@ -35,20 +35,27 @@ def choose_candidates(context: StageContext, round_number: int) -> list[str]:
     Returns
     -------
     list of str
-        Candidate keys; the same campaign and round give the same.
+        Candidate keys; the same campaign and round give the same. Labels that were ingested for this round come first
+        and take places of it; those ingested on top of an earlier round leave fewer to the later ones.
     """
     from cathodeflow.science.acquisition.random import random_selection
 
     labels = context.definition.labels
     candidates = list(all_candidates(context))
     keys = [candidate.key for candidate in candidates]
-    number = min(labels_of_round(labels.total, labels.rounds, round_number), len(keys))
-    already = [key for chosen in context.campaign.selections.values() for key in chosen]
+    selections = context.campaign.selections
+    ingested = list(selections.get(str(round_number), []))
+    earlier = sum(len(chosen) for number, chosen in selections.items() if int(number) < round_number)
+    share = min(labels_of_round(labels.total, labels.rounds, round_number), labels.total - earlier, len(keys))
+    number = max(0, share - len(ingested))
+    already = [key for chosen in selections.values() for key in chosen]
+    if number == 0:
+        return ingested
     if round_number and labels.acquisition == "uncertainty":
-        return _choose_uncertain(context, candidates, number, labels.seed + round_number, already)
+        return ingested + _choose_uncertain(context, candidates, number, labels.seed + round_number, already)
     levels = [candidate.level for candidate in candidates]
     elements = [candidate.elements for candidate in candidates]
-    return random_selection(keys, levels, elements, number, labels.seed + round_number, already)
+    return ingested + random_selection(keys, levels, elements, number, labels.seed + round_number, already)
 
 
 def _choose_uncertain(

@@ -57,6 +57,7 @@ class TrainStage(StageWork):
             self.context.campaign.host.model_dump(),
             self._rows(target),
             self.context.definition.surrogate.model_dump(),
+            category=self.category,
         )
 
     def record(self, job: JobView, output: Any) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign.definition import CampaignDefinition
+from cathodeflow.campaign.stage_table import category_of
 from cathodeflow.records.document import software_versions
 from cathodeflow.records.label import Origin
 from cathodeflow.records.outcomes import JobKind, Outcome
@@ -114,6 +115,11 @@ class StageWork(ABC):
     @abstractmethod
     def kind(self) -> JobKind:
         """What its jobs make."""
+
+    @property
+    def category(self) -> str:
+        """Which workers run its jobs."""
+        return category_of(self.kind, self.context.definition.engine.name)
 
     @property
     def tolerated_fraction(self) -> float | None:
