@@ -12,6 +12,8 @@ from cathodeflow import __version__
 from cathodeflow.cli import (
     doctor,
     export,
+    gc,
+    ingest,
     init,
     jobs,
     launch,
@@ -78,11 +80,13 @@ def build_app(help_style: Literal["rich"] | None) -> typer.Typer:
     app.command("plan")(plan.plan)
     app.command("launch")(launch.launch)
     app.command("run")(run.run)
+    app.command("ingest")(ingest.ingest)
     app.command("status")(status.status)
     app.command("pause")(pause.pause)
     app.command("resume")(pause.resume)
     app.add_typer(jobs.build(help_style), name="jobs")
     app.command("resubmit")(resubmit.resubmit)
+    app.command("gc")(gc.gc)
     app.command("query")(query.query)
     app.command("report")(report.report)
     app.add_typer(model.build(help_style), name="model")

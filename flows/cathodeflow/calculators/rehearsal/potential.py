@@ -17,6 +17,11 @@ VARIABLE = "CATHODEFLOW_REHEARSAL_POTENTIAL"
 DEFAULT = "chgnet-0.3.0"
 
 
+def asked_potential() -> str:
+    """Return the name of the potential that the environment asks for."""
+    return os.environ.get(VARIABLE, DEFAULT)
+
+
 def load_potential() -> Calculator:
     """Load the potential that the environment asks for, or reach for the worker's where it serves one.
 
@@ -28,7 +33,7 @@ def load_potential() -> Calculator:
     socket = os.environ.get(service.VARIABLE, "")
     if socket and Path(socket).is_socket():
         return ServedCalculator(socket)
-    return load_local(os.environ.get(VARIABLE, DEFAULT))
+    return load_local(asked_potential())
 
 
 def load_local(name: str) -> Calculator:

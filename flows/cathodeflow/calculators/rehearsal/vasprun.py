@@ -18,13 +18,15 @@ KILOBAR = 1602.1766208  # kbar per eV/Å^3
 
 
 def header(inputs: VaspInputs) -> str:
-    """Return everything before the first ionic step."""
+    """Return everything before the first ionic step; the platform names the potential."""
+    from cathodeflow.calculators.rehearsal.potential import asked_potential
+
     parts = ['<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n <generator>\n']
     for name, text in (
         ("program", "vasp"),
         ("version", VERSION),
         ("subversion", "cathodeflow rehearsal, no VASP"),
-        ("platform", "rehearsal"),
+        ("platform", f"rehearsal {asked_potential()}"),
         ("date", "2000 01 01"),
         ("time", "00:00:00"),
     ):

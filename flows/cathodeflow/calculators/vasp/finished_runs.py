@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 
+from cathodeflow.calculators.vasp.first_step import first_steps
 from cathodeflow.calculators.vasp.results import Intervention, interventions_in, require_converged
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.outcomes import Reason
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
     from pymatgen.io.vasp.outputs import Vasprun
 
+SECOND = "second"
+"""Folder of the second of two relaxations, in that of the first (`relaxing.SECOND`)."""
 SIGNS_OF_VASP = ("INCAR", "OUTCAR", "OSZICAR", "CONTCAR")
 """Files that tell a run whose vasprun.xml is missing from a folder of something else."""
+TWO_IN_A_FOLDER = ("vasprun.xml.relax1", "vasprun.xml.relax2")
+"""Two relaxations as custodian's double relaxation leaves them."""
 STAND_IN = "rehearsal"
-"""What the stand-in for VASP writes as the platform, before the potential's name."""
+"""What the stand-in for VASP says of itself; as the platform it writes this and the potential's name."""
 SAME_CELL = 1e-3
 """Å. Two relaxations in a row hand geometries over in files rounded to less."""
 
@@ -48,7 +52,9 @@ class FinishedRun:
     sha256 : str
         Of its vasprun.xml, unzipped: copies of a run have the same.
     stand_in : str or None
-        What stood in for VASP: ``rehearsal`` and the potential's name where the file says it; None for VASP.
+        What stood in for VASP: ``rehearsal`` and the potential's name; None for VASP.
+    version : str
+        Of the program.
     incar : dict of str to object
         Tags as INCAR had them.
     parameters : dict of str to object
@@ -60,7 +66,8 @@ class FinishedRun:
     hubbard_u : dict of str to float
         U above zero by element, eV.
     start, end : Structure
-        First and last geometry, sites in the order of the run.
+        First and last geometry, sites in the order of the run. Where custodian started the run again from a later
+        geometry, the first one is that of its first attempt.
     energy_before, energy_after : float
         Of these, at zero smearing, eV.
     forces : (n_atoms, 3) float array
@@ -84,6 +91,7 @@ class FinishedRun:
     folder: Path
     sha256: str
     stand_in: str | None
+    version: str
     incar: dict[str, Any]
     parameters: dict[str, Any]
     divisions: tuple[int, int, int] | None
@@ -129,6 +137,7 @@ def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
         for path, below, files in os.walk(named):
             below.sort()
             if _looks_like_a_run(files):
+                below[:] = [name for name in below if name != SECOND]
                 found = True
                 folder = Path(path)
                 if folder.resolve() not in seen:
@@ -150,8 +159,9 @@ def read_run(folder: Path) -> FinishedRun:
     Parameters
     ----------
     folder : Path
-        With ``vasprun.xml``, zipped or not; or ``vasprun.xml.relax1`` and ``.relax2`` of two relaxations in a row. What
-        there is of ``custodian.json`` and ``OUTCAR`` is read too.
+        With ``vasprun.xml``, zipped or not. Two relaxations in a row lie in it as ``vasprun.xml.relax1`` and
+        ``.relax2``, or the second one in a folder `SECOND`. What there is of ``custodian.json``, ``OUTCAR`` and
+        custodian's ``error.N.tar.gz`` is read too.
 
     Returns
     -------
@@ -170,28 +180,31 @@ def read_run(folder: Path) -> FinishedRun:
         _require_handed_over(earlier, later, folder)
     first, last = runs[0], runs[-1]
     wall_s, cores = _cost(folder)
+    generator = _generator(contents[-1])
     try:
+        begin = _beginning(first, folder)
         run = FinishedRun(
             folder=folder,
             sha256=hashlib.sha256(b"".join(contents)).hexdigest(),
-            stand_in=_stand_in(last),
+            stand_in=_stand_in(generator),
+            version=generator.get("version", "unknown"),
             incar=dict(last.incar),
             parameters=dict(last.parameters),
             divisions=_divisions(last),
             potcar_titles=tuple(map(str, last.potcar_symbols)),
             hubbard_u={element: float(value) for element, value in last.hubbards.items() if value},
-            start=first.ionic_steps[0]["structure"],
+            start=begin.structure,
             end=last.final_structure,
-            energy_before=float(first.ionic_steps[0]["e_0_energy"]),
+            energy_before=begin.energy,
             energy_after=float(last.final_energy),
             forces=np.asarray(last.ionic_steps[-1]["forces"], dtype=np.float64),
             steps=sum(len(part.ionic_steps) for part in runs) - 1,
             relaxations=len(runs),
             converged=all(part.converged for part in runs),
-            start_converged=len(first.ionic_steps[0]["electronic_steps"]) < int(first.parameters["NELM"]),
+            start_converged=begin.converged,
             wall_s=wall_s,
             cores=cores,
-            interventions=interventions_in(folder),
+            interventions=(*interventions_in(folder), *interventions_in(folder / SECOND)),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise _broken(files[-1], f"it lacks a part ({type(error).__name__}: {error})") from error
@@ -199,15 +212,48 @@ def read_run(folder: Path) -> FinishedRun:
     return run
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """The geometry a run began with, and its energy."""
+
+    structure: Structure
+    energy: float
+    converged: bool
+
+
+def _beginning(first: Vasprun, folder: Path) -> _Beginning:
+    """Return where the first attempt began; of the attempts that did, the latest with converged electrons counts."""
+    step = first.ionic_steps[0]
+    own = _Beginning(
+        step["structure"], float(step["e_0_energy"]), len(step["electronic_steps"]) < int(first.parameters["NELM"])
+    )
+    species = [site.specie for site in own.structure]
+    attempts = [
+        _Beginning(type(own.structure)(at.lattice, species, at.fractional), at.energy, at.converged)
+        for at in first_steps(folder)
+        if len(at.fractional) == len(species)
+    ]
+    if not attempts or _existing(folder, "vasprun.xml") is None:
+        attempts.insert(0, own)
+    same = [attempt for attempt in attempts if _same_cell(attempt.structure, attempts[-1].structure)]
+    return next((attempt for attempt in same if attempt.converged), same[0])
+
+
+def _same_cell(one: Structure, other: Structure) -> bool:
+    if [site.specie for site in one] != [site.specie for site in other]:
+        return False
+    apart = one.frac_coords - other.frac_coords
+    moved = (apart - np.round(apart)) @ one.lattice.matrix
+    strained = one.lattice.matrix - other.lattice.matrix
+    return max(float(np.abs(moved).max()), float(np.abs(strained).max())) <= SAME_CELL
+
+
 def _vaspruns(folder: Path) -> list[Path]:
     """Return the run's files in the order they were written."""
     if not folder.is_dir():
         raise CalculationError("there is no such folder", Reason.BROKEN_OUTPUT)
-    for names in (("vasprun.xml",), ("vasprun.xml.relax1", "vasprun.xml.relax2")):
-        found = [
-            path for name in names for path in (folder / name, folder / f"{name}.gz") if path.is_file()
-        ]  # where both are there, the unzipped one comes first
-        chosen = [next((path for path in found if path.name.removesuffix(".gz") == name), None) for name in names]
+    for names in (("vasprun.xml", f"{SECOND}/vasprun.xml"), ("vasprun.xml",), TWO_IN_A_FOLDER):
+        chosen = [_existing(folder, name) for name in names]
         whole = [path for path in chosen if path is not None]
         if len(whole) == len(names):
             return whole
@@ -215,6 +261,11 @@ def _vaspruns(folder: Path) -> list[Path]:
         listed = ", ".join(sorted(path.name for path in folder.glob("vasprun.xml*")))
         raise CalculationError(f"of its files only {listed} are there: two relaxations need both", Reason.BROKEN_OUTPUT)
     raise CalculationError("there is no vasprun.xml in it", Reason.BROKEN_OUTPUT)
+
+
+def _existing(folder: Path, name: str) -> Path | None:
+    """Return a file, zipped or not; the unzipped one where both are there."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def _unzipped(path: Path) -> bytes:
@@ -237,8 +288,17 @@ def _parsed(path: Path, content: bytes) -> Vasprun:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unconverged run is judged by `require_usable`
             return Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    except (ParseError, VaspParseError, ValueError, LookupError, TypeError, AttributeError, OSError, EOFError) as error:
-        # What pymatgen raises for a damaged file differs from place to place.
+    except (
+        SyntaxError,
+        VaspParseError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OSError,
+        EOFError,
+    ) as error:
+        # What pymatgen raises for a damaged file differs from place to place; errors of XML are SyntaxErrors.
         raise _broken(path, f"it cannot be parsed ({type(error).__name__}: {error})") from error
 
 
@@ -248,14 +308,7 @@ def _broken(path: Path, why: str) -> CalculationError:
 
 def _require_handed_over(earlier: Vasprun, later: Vasprun, folder: Path) -> None:
     """Refuse a second relaxation that does not start where the first one ended."""
-    before, after = earlier.final_structure, later.ionic_steps[0]["structure"]
-    same = len(before) == len(after) and [s.specie for s in before] == [s.specie for s in after]
-    if same:
-        apart = before.frac_coords - after.frac_coords
-        moved = (apart - np.round(apart)) @ before.lattice.matrix
-        strained = before.lattice.matrix - after.lattice.matrix
-        same = max(np.abs(moved).max(), np.abs(strained).max()) <= SAME_CELL
-    if not same:
+    if not _same_cell(earlier.final_structure, later.ionic_steps[0]["structure"]):
         raise CalculationError(f"its second relaxation does not start where the first ended in {folder}")
 
 
@@ -267,11 +320,17 @@ def _require_whole(run: FinishedRun, path: Path) -> None:
         raise CalculationError(f"{path.name}: it has energies, forces or positions that are no numbers", "non_finite")
 
 
-def _stand_in(run: Vasprun) -> str | None:
-    generator = {key: str(value) for key, value in run.generator.items()}
+def _generator(content: bytes) -> dict[str, str]:
+    """Return what the file says of the program, which pymatgen's reader would put into other case."""
+    head = content.partition(b"</generator>")[0]
+    found = re.findall(rb'<i name="(\w+)"[^>]*>([^<]*)</i>', head)
+    return {key.decode(): value.decode("utf-8", "replace").strip() for key, value in found}
+
+
+def _stand_in(generator: dict[str, str]) -> str | None:
     if STAND_IN not in " ".join(generator.values()):
         return None
-    return generator.get("platform", STAND_IN).strip()
+    return generator.get("platform", STAND_IN)
 
 
 def _divisions(run: Vasprun) -> tuple[int, int, int] | None:
@@ -286,8 +345,8 @@ def _divisions(run: Vasprun) -> tuple[int, int, int] | None:
 def _cost(folder: Path) -> tuple[float, int]:
     """Return wall time and ranks that OUTCAR tells of; two relaxations are added up."""
     wall_s, cores = 0.0, 1
-    for stem in ("OUTCAR", "OUTCAR.relax1", "OUTCAR.relax2"):
-        file = next((path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()), None)
+    for stem in ("OUTCAR", f"{SECOND}/OUTCAR", "OUTCAR.relax1", "OUTCAR.relax2"):
+        file = _existing(folder, stem)
         if file is None:
             continue
         try:
