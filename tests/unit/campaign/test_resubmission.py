@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cathodeflow.campaign.resubmission import DEFAULT, LONGEST_DELAY_S, TABLE, Action, judge, rule_of
+from cathodeflow.campaign.resubmission_reference import render_resubmission_reference
 from cathodeflow.records.outcomes import Reason
 
 reasons = st.sampled_from(Reason)
@@ -65,3 +68,10 @@ def test_a_missing_program_ends_the_stage_that_cannot_do_without(share: float | 
 
 def test_reasons_without_a_line_of_their_own_are_run_again() -> None:
     assert rule_of(Reason.BROKEN_OUTPUT) is DEFAULT
+
+
+def test_the_page_in_the_docs_is_current() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "resubmission.md"
+    assert page.read_text(encoding="utf-8") == render_resubmission_reference(), (
+        "write it anew: python -m cathodeflow.campaign.resubmission_reference > docs/reference/resubmission.md"
+    )
