@@ -12,8 +12,8 @@ from cathodeflow.records.outcomes import Reason
 
 HEADER = f"""# What follows a failure
 
-Each attempt that failed gets one reason, told by what knows best: the scheduler, custodian, the program's files, the job's own
-error. This table says what follows; `campaign/resubmission.py` holds it, and this page is generated
+Each attempt that failed gets one reason, told by what knows best: the scheduler, custodian, the program's files, the
+job's own error. This table says what follows; `campaign/resubmission.py` holds it, and this page is generated
 (`python -m cathodeflow.campaign.resubmission_reference`). Every decision is written down with what was considered
 (`cflow query attempts`, `cflow jobs show`).
 
@@ -21,9 +21,9 @@ error. This table says what follows; `campaign/resubmission.py` holds it, and th
 - The delay doubles with each further failure for the same reason, up to {LONGEST_DELAY_S / 60:g} minutes.
 - Time and memory grow by a factor of {FACTOR:g} each time.
 - A job that continues starts from CONTCAR and WAVECAR of its last attempt; where there are none, anew.
-- When no attempts are left: a stage that needs each of its members (references, training, prediction, screening) stops the
-  campaign; a label or a follow-up is quarantined with the reason of its last attempt, and the stage goes on within the
-  tolerated share. A person's `cflow resubmit` starts the count anew.
+- When no attempts are left: a stage that needs each of its members (references, training, prediction, screening) stops
+  the campaign; a label or a follow-up is quarantined with the reason of its last attempt, and the stage goes on within
+  the tolerated share. A person's `cflow resubmit` starts the count anew.
 """
 
 WORDS = {
