@@ -56,7 +56,7 @@ TABLE: dict[Reason, Rule] = {
     Reason.NODE_FAIL: Rule(Action.CONTINUE, 10, 30.0, _OF_THE_CLUSTER),
     Reason.PREEMPTED: Rule(Action.CONTINUE, 20, 30.0, _OF_THE_CLUSTER),
     Reason.VANISHED: Rule(Action.CONTINUE, 10, 0.0, "its process was gone without a word"),
-    Reason.CANCELLED: Rule(Action.CONTINUE, 2, 10.0, "its allocation was cancelled, which may have held other jobs too"),
+    Reason.CANCELLED: Rule(Action.CONTINUE, 2, 10.0, "its allocation, which may hold other jobs, was cancelled"),
     Reason.MISSING_PROGRAM: Rule(Action.STOP, 0, 0.0, "the program is missing where jobs run: each would fail alike"),
     Reason.DISK_FULL: Rule(Action.RERUN, None, 60.0, "somebody may have made room meanwhile"),
     Reason.FROZEN: Rule(Action.CONTINUE, None, 0.0, "it had stopped writing and was ended"),
