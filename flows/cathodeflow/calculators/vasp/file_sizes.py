@@ -111,7 +111,7 @@ def file_sizes(run: RunSize) -> dict[str, float]:
 
 
 def density_bytes(points: float, fields: int, atoms: float) -> float:
-    """Return the bytes of a density on a grid: of all fields, with the crystal and the one-centre terms of each atom."""
+    """Return the bytes of a density on a grid: of all fields, with the crystal and each atom's one-centre terms."""
     return fields * points * DENSITY_VALUE + atoms * (60.0 + fields * 800.0)
 
 
