@@ -250,9 +250,7 @@ def test_bader_charges_are_those_of_the_density_within_a_thousandth(followed: Fo
     assert sum(found.net_charges) == pytest.approx(0, abs=1e-3)
     assert found.oxidation_states == [None] * 8
     assert "no reference charges" in followed.records["bader"].message
-    assert found.valence_electrons == {
-        element: valence for element, valence in zip(followed.static.elements, followed.static.valences, strict=True)
-    }
+    assert found.valence_electrons == dict(zip(followed.static.elements, followed.static.valences, strict=True))
     assert {one.element: one.count for one in found.species} == {"O": 3, "Fe": 1, "Na": 2, "F": 1, "V": 1}
 
 
@@ -286,7 +284,12 @@ def test_a_cell_of_the_host_goes_through_all_branches(tmp_path: Path) -> None:
     order = written_order(structure)
     true = np.empty(len(structure))
     true[order] = inputs.valences - electrons.charges(inputs)
-    assert np.abs(np.array(records["bader"].bader.net_charges) - true).max() < 1e-3
+    error = np.array(records["bader"].bader.net_charges) - true
+    # The model's Gaussians of P and O, 1.5 Å apart, overlap: what a surface between them gives is not their own charge.
+    phosphate = np.array([site.specie.symbol in ("P", "O") for site in structure])
+    assert np.abs(error[~phosphate]).max() < 1e-3
+    assert np.abs(error[phosphate]).max() < 1e-2
+    assert abs(error[phosphate].sum()) < 1e-3
     bonding = records["bonding"].bonding
     assert [one.element for one in bonding.polyhedra] == [
         structure[index].specie.symbol for index in level.site_indices

@@ -152,13 +152,26 @@ def input_set(
 def written_order(structure: Structure) -> list[int]:
     """Return the sites of a cell in the order of its POSCAR: site i of the run is site `written_order[i]` of the cell.
 
-    pymatgen's sets sort sites by electronegativity, and like ones (Ru and Pd, Cu and Tc) by symbol, so a relaxed crystal
-    has to be put back before the mask of an arrangement means anything.
+    pymatgen's sets sort sites by electronegativity, and like ones (Ru and Pd, Cu and Tc) by symbol, so a relaxed
+    crystal has to be put back before the mask of an arrangement means anything.
     """
     return sorted(
         range(len(structure)),
         key=lambda index: (structure[index].species.average_electroneg, structure[index].species_string),
     )
+
+
+def in_order_of(structure: Structure, values: Sequence[Any]) -> list[Any]:
+    """Put values that come site by site from a run of a cell into the order of the cell."""
+    restored: list[Any] = [None] * len(values)
+    for index, value in zip(written_order(structure), values, strict=True):
+        restored[index] = value
+    return restored
+
+
+def written_species(structure: Structure) -> list[str]:
+    """Return the elements of a cell in the order of a run's POSCAR."""
+    return [structure[index].specie.symbol for index in written_order(structure)]
 
 
 def hubbard_u_of(structure: Structure, preset: VaspPreset) -> dict[str, float]:

@@ -21,7 +21,7 @@ from cathodeflow.calculators.environment import environment
 from cathodeflow.calculators.vasp import requirements
 from cathodeflow.calculators.vasp.electronic_outputs import existing
 from cathodeflow.calculators.vasp.handlers import BUFFER_S, buffer_of
-from cathodeflow.calculators.vasp.input_sets import KPoint, written_order
+from cathodeflow.calculators.vasp.input_sets import KPoint, in_order_of
 from cathodeflow.calculators.vasp.makers import PresetStaticMaker, static_maker
 from cathodeflow.calculators.vasp.preset import VaspPreset
 from cathodeflow.calculators.vasp.results import interventions_in, interventions_of
@@ -136,19 +136,6 @@ def run_static(
         interventions=(*before, *interventions_of(document)),
         wall_s=time.perf_counter() - began,
     )
-
-
-def in_order_of(structure: Structure, values: Sequence[Any]) -> list[Any]:
-    """Put values that come site by site from a run of a cell into the order of the cell."""
-    restored: list[Any] = [None] * len(values)
-    for index, value in zip(written_order(structure), values, strict=True):
-        restored[index] = value
-    return restored
-
-
-def written_species(structure: Structure) -> list[str]:
-    """Return the elements of a cell in the order of a run's POSCAR."""
-    return [structure[index].specie.symbol for index in written_order(structure)]
 
 
 def bring(source: Path, name: str, target: Path) -> str:

@@ -63,8 +63,8 @@ def _analyse(
 ) -> Found:
     from cathodeflow.calculators.bader.analysis import analyse_folder, available_program
     from cathodeflow.calculators.vasp.electronic_outputs import read_valences
+    from cathodeflow.calculators.vasp.input_sets import written_species
     from cathodeflow.calculators.vasp.programs import programs_of
-    from cathodeflow.calculators.vasp.static import written_species
     from cathodeflow.records.crystal import Crystal
 
     structure = Crystal.model_validate(crystal).to_structure()
@@ -108,7 +108,7 @@ def bader_result(
     DefinitionError
         References that do not rise with the state.
     """
-    from cathodeflow.calculators.vasp.static import in_order_of
+    from cathodeflow.calculators.vasp.input_sets import in_order_of
     from cathodeflow.records.followup import BaderResult, SpeciesChargePart
     from cathodeflow.science.electronic.charges import charge_transfer, transfer_by_species
 

@@ -44,7 +44,7 @@ def pdos(
 
     def read() -> PartialDos:
         from cathodeflow.calculators.vasp.electronic_outputs import read_partial_dos
-        from cathodeflow.calculators.vasp.static import written_species
+        from cathodeflow.calculators.vasp.input_sets import written_species
         from cathodeflow.records.crystal import Crystal
 
         structure = Crystal.model_validate(crystal).to_structure()
