@@ -72,3 +72,9 @@ class MissingDependencyError(CathodeflowError):
     """A program or package that the request needs is not installed; says how to get it."""
 
     exit_code = 6
+
+
+class SchedulerError(CathodeflowError):
+    """Slurm refused a request or cannot be asked; says which command, and what it answered."""
+
+    exit_code = 7

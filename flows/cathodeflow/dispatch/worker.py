@@ -25,6 +25,7 @@ from cathodeflow.settings import get_settings
 from cathodeflow.storage.outbox import Outbox, Undelivered
 
 if TYPE_CHECKING:
+    from cathodeflow.dispatch.allotment import Allotment, Estimates
     from cathodeflow.dispatch.launchpad import ProjectLaunchPad
     from cathodeflow.storage.connection import Project
 
@@ -57,6 +58,8 @@ class WorkerOptions:
         died before the worker came to look.
     until_empty : bool
         End when there is nothing to run, in place of waiting for more.
+    allotment : Allotment or None
+        What an allocation gives; jobs that need more are left to others. None on a machine of one's own.
     """
 
     project: Path
@@ -66,13 +69,28 @@ class WorkerOptions:
     threads: int = 1
     parent: int | None = None
     until_empty: bool = False
+    allotment: Allotment | None = None
+
+
+# What names the place in Slurm where a process runs; `reconcile` asks Slurm about it.
+SLURM_IDENTITY = {
+    "slurm_job_id": "SLURM_JOB_ID",
+    "slurm_array_job_id": "SLURM_ARRAY_JOB_ID",
+    "slurm_array_task_id": "SLURM_ARRAY_TASK_ID",
+    "slurm_step_id": "SLURM_STEP_ID",
+    "slurm_nodes": "SLURM_JOB_NODELIST",
+}
 
 
 def process_identity() -> dict[str, Any]:
-    """Return what names this process for good: host, pid and start, so that a reused pid is noticed."""
+    """Return what names this process for good: host, pid and start, so that a reused pid is noticed.
+
+    In an allocation of Slurm also the job, the array task, the step and the nodes.
+    """
     import psutil
 
-    return {"host": socket.gethostname(), "pid": os.getpid(), "process_started": psutil.Process().create_time()}
+    process = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": psutil.Process().create_time()}
+    return process | {key: os.environ[name] for key, name in SLURM_IDENTITY.items() if name in os.environ}
 
 
 class Worker:
@@ -95,6 +113,7 @@ class Worker:
         self.identity = process_identity() | {"worker_id": options.worker_id}
         self._parent = options.parent or os.getppid()
         self._asked_to_end = False
+        self._estimates: Estimates | None = None
 
     def end_after_this_job(self, *_signal: Any) -> None:
         """Ask for the end; also the handler of SIGTERM."""
@@ -108,11 +127,12 @@ class Worker:
         int
             How many were run.
         """
-        count, idle = 0, IDLE_S
+        count, idle, last = 0, IDLE_S, time.monotonic()
+        linger_s = 0.0 if self.options.allotment is None else self.options.allotment.linger_s
         while not self._asked_to_end and os.getppid() == self._parent:
             if self._run_one_patiently():
-                count, idle = count + 1, IDLE_S
-            elif self.options.until_empty:
+                count, idle, last = count + 1, IDLE_S, time.monotonic()
+            elif self.options.until_empty and time.monotonic() - last >= linger_s:
                 break
             else:
                 self._rest(idle)
@@ -184,10 +204,17 @@ class Worker:
             key=spec.get("_key", ""),
             number=len(firework.launches) + len(firework.archived_launches),
             continue_from=None if previous is None else Path(previous),
+            seconds_left=None if self.options.allotment is None else self.options.allotment.seconds_left(),
         )
 
     def _query(self) -> dict[str, Any]:
-        return {} if self.options.campaign is None else {"spec._campaign": self.options.campaign}
+        query: dict[str, Any] = {} if self.options.campaign is None else {"spec._campaign": self.options.campaign}
+        if self.options.allotment is None:
+            return query
+        from cathodeflow.dispatch.allotment import Estimates, condition
+
+        self._estimates = self._estimates or Estimates(self.project, self.options.campaign)
+        return query | condition(self.options.allotment, self._estimates)
 
     def _directory(self, spec: dict[str, Any], fw_id: int, launch_id: int) -> Path:
         """Folder of one launch: `launches/<kind>/<key>/<launch>` in the project."""
@@ -310,6 +337,11 @@ def parse(arguments: Sequence[str] | None = None) -> WorkerOptions:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch and BLAS")
     parser.add_argument("--parent", type=int, help="end when this process does; the one that started it by default")
     parser.add_argument("--until-empty", action="store_true", help="end when there is nothing to run")
+    parser.add_argument("--from-time", type=float, help="when the allocation began, seconds since 1970")
+    parser.add_argument("--until-time", type=float, help="when the allocation ends; no job is begun that takes longer")
+    parser.add_argument("--time-factor", type=float, default=1.0, help="times the site's time that was asked for")
+    parser.add_argument("--memory-factor", type=float, default=1.0, help="times the site's memory that was asked for")
+    parser.add_argument("--linger-s", type=float, default=0.0, help="with --until-time: wait so long for more work")
     given = parser.parse_args(arguments)
     return WorkerOptions(
         given.project,
@@ -319,7 +351,17 @@ def parse(arguments: Sequence[str] | None = None) -> WorkerOptions:
         given.threads,
         given.parent,
         given.until_empty,
+        _allotment(given),
     )
+
+
+def _allotment(given: argparse.Namespace) -> Allotment | None:
+    if given.until_time is None:
+        return None
+    from cathodeflow.dispatch.allotment import Allotment
+
+    begins = time.time() if given.from_time is None else given.from_time
+    return Allotment(begins, given.until_time, given.time_factor, given.memory_factor, given.linger_s)
 
 
 def main() -> int:

@@ -1,0 +1,103 @@
+"""What a worker in an allocation has been given: until when, and of which size. It takes no job that needs more."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.dispatch.durations import measured_seconds, too_long
+from cathodeflow.dispatch.jobs import FIREWORKS
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+EXPECTED = "_expected_s"
+"""Key of a spec: seconds the job is expected to take, where none of its kind has been measured."""
+
+REFRESH_S = 30.0
+_KEPT_BACK_S = 5.0  # for writing down the result
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """A share of an allocation.
+
+    Attributes
+    ----------
+    begins, ends : float
+        Of the allocation, seconds since 1970.
+    time_factor, memory_factor : float
+        Times what the site gives by default.
+    linger_s : float
+        How long a worker without work waits before it ends.
+    """
+
+    begins: float
+    ends: float
+    time_factor: float = 1.0
+    memory_factor: float = 1.0
+    linger_s: float = 0.0
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the allocation ends, never negative."""
+        return max(self.ends - time.time(), 0.0)
+
+
+@dataclass
+class Estimates:
+    """Measured run times, asked for again now and then.
+
+    Attributes
+    ----------
+    project : Project
+        The open project.
+    campaign : str or None
+        Whose jobs.
+    """
+
+    project: Project
+    campaign: str | None
+    _seconds: dict[str, float] = field(default_factory=dict)
+    _asked: float = -REFRESH_S
+
+    def seconds(self) -> dict[str, float]:
+        """Return the median seconds by kind of what is READY."""
+        if time.monotonic() - self._asked >= REFRESH_S:
+            condition = {"state": "READY"} | ({} if self.campaign is None else {"spec._campaign": self.campaign})
+            kinds = [kind for kind in self.project.count_by(FIREWORKS, "spec._kind", condition) if kind is not None]
+            self._seconds = {**self._seconds, **measured_seconds(self.project, self.campaign, kinds)}
+            self._asked = time.monotonic()
+        return self._seconds
+
+
+def condition(allotment: Allotment, estimates: Estimates) -> dict[str, Any]:
+    """Return what a job's document has to fulfil to be started now.
+
+    Parameters
+    ----------
+    allotment : Allotment
+        What the worker has.
+    estimates : Estimates
+        How long jobs take.
+
+    Returns
+    -------
+    dict
+        A MongoDB filter.
+    """
+    left = allotment.seconds_left() - _KEPT_BACK_S
+    whole = allotment.ends - allotment.begins
+    begun = whole - allotment.seconds_left()
+    expected = estimates.seconds()
+    found: dict[str, Any] = {
+        # Without the key, or not above what this allocation has.
+        "spec._memory_factor": {"$not": {"$gt": allotment.memory_factor}},
+        "spec._time_factor": {"$not": {"$gt": allotment.time_factor}},
+    }
+    refused = too_long(expected, left, whole, begun)
+    if refused:
+        found["spec._kind"] = {"$nin": refused}
+    if begun >= 0.1 * whole:
+        found[f"spec.{EXPECTED}"] = {"$not": {"$gt": left}}
+    return found

@@ -1,0 +1,177 @@
+"""What squeue and sacct print, read into records. Pure functions of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from cathodeflow.records.outcomes import Reason
+
+SQUEUE_FORMAT = "%i|%F|%K|%T|%r|%e|%N|%P|%j|%k"
+"""Job, array job, array task, state, reason, end, nodes, partition, name, comment: the free text comes last."""
+
+SACCT_FIELDS = ("JobID", "State", "ExitCode", "NodeList", "ReqMem", "MaxRSS", "JobName")
+
+PENDING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
+RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
+
+_REASONS = {
+    "TIMEOUT": Reason.TIMEOUT,
+    "DEADLINE": Reason.TIMEOUT,
+    "OUT_OF_MEMORY": Reason.OUT_OF_MEMORY,
+    "NODE_FAIL": Reason.NODE_FAIL,
+    "BOOT_FAIL": Reason.NODE_FAIL,
+    "LAUNCH_FAILED": Reason.NODE_FAIL,
+    "PREEMPTED": Reason.PREEMPTED,
+    "CANCELLED": Reason.CANCELLED,
+    "REVOKED": Reason.CANCELLED,
+}
+_OVER_MEMORY_FRACTION = 0.98  # jobacct_gather kills at the limit, having last measured just below or above it
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """A Slurm job as squeue or sacct describes it.
+
+    Attributes
+    ----------
+    job_id : str
+        `123`, or `123_4` for the task of an array.
+    state : str
+        Slurm's word, without additions such as `by 1000`.
+    exit_code, signal : int or None
+        Of the batch script; None where it is not said.
+    nodes : str
+        Slurm's node list.
+    name, comment, partition : str
+        As it was submitted; sacct gives the name only.
+    over_memory : bool
+        A step was ended for memory, or used all the job had asked for and was killed.
+    """
+
+    job_id: str
+    state: str
+    exit_code: int | None = None
+    signal: int | None = None
+    nodes: str = ""
+    name: str = ""
+    comment: str = ""
+    partition: str = ""
+    over_memory: bool = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits."""
+        return self.state in PENDING
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs, or ends just now."""
+        return self.state in RUNNING
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return not self.pending and not self.running
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it did not end well; None while it lives, and for COMPLETED."""
+        if not self.ended or self.state == "COMPLETED":
+            return None
+        if self.over_memory:
+            return Reason.OUT_OF_MEMORY
+        if self.state in _REASONS:
+            return _REASONS[self.state]
+        if self.signal:
+            return Reason.KILLED
+        return Reason.EXIT_CODE if self.state == "FAILED" else Reason.VANISHED
+
+    def sentence(self) -> str:
+        """Say how it ended, for people."""
+        detail = ""
+        if self.state == "FAILED" and self.signal:
+            detail = f" by signal {self.signal}"
+        elif self.state == "FAILED" and self.exit_code:
+            detail = f" with exit code {self.exit_code}"
+        if self.over_memory and self.state != "OUT_OF_MEMORY":
+            detail += ", having used all the memory it asked for"
+        where = f" on {self.nodes}" if self.nodes else ""
+        return f"Slurm job {self.job_id}{where} ended {self.state}{detail}"
+
+
+def parse_squeue(text: str) -> list[SlurmJob]:
+    """Read the output of `squeue -h -o SQUEUE_FORMAT`; lines that are none are left out."""
+    found = []
+    for line in text.splitlines():
+        parts = line.split("|", 9)
+        if len(parts) < 10:
+            continue
+        job_id, _array, _task, state, _reason, _end, nodes, partition, name, comment = parts
+        said = "" if comment == "(null)" else comment
+        found.append(
+            SlurmJob(job_id.strip(), state.split()[0], nodes=nodes, name=name, comment=said, partition=partition)
+        )
+    return found
+
+
+def parse_sacct(text: str) -> dict[str, SlurmJob]:
+    """Read the output of `sacct -P -n -X-less -o SACCT_FIELDS`, steps included.
+
+    Parameters
+    ----------
+    text : str
+        Lines of `SACCT_FIELDS`, joined by `|`. A job that was requeued has several: the last one counts.
+
+    Returns
+    -------
+    dict of str to SlurmJob
+        By job id, the steps joined to their job.
+    """
+    jobs: dict[str, SlurmJob] = {}
+    asked: dict[str, float | None] = {}
+    for line in text.splitlines():
+        parts = line.split("|", len(SACCT_FIELDS) - 1)
+        if len(parts) < len(SACCT_FIELDS) or not parts[0] or not parts[1].strip():
+            continue
+        job_id, state_text, code, nodes, required, resident, name = parts
+        state = state_text.split()[0].rstrip("+")
+        exit_code, number = _exit_of(code)
+        parent, _, step = job_id.partition(".")
+        if not step:
+            jobs[parent] = SlurmJob(parent, state, exit_code, number, _node_list(nodes), name)
+            asked[parent] = memory_mib(required)
+        elif parent in jobs and _over_memory(state, number, memory_mib(resident), asked[parent]):
+            jobs[parent] = replace(jobs[parent], over_memory=True)
+    return jobs
+
+
+def memory_mib(text: str) -> float | None:
+    """Read Slurm's amounts of memory: `400M`, `166412K`, `4Gn`, `2000Mc`; MiB, None for none."""
+    found = re.fullmatch(r"([0-9.]+)([KMGT]?)[nc]?", text.strip())
+    if found is None:
+        return None
+    return float(found[1]) * {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}[found[2]]
+
+
+def by_job(found: Iterable[SlurmJob]) -> dict[str, SlurmJob]:
+    """Return jobs by their id."""
+    return {job.job_id: job for job in found}
+
+
+def _over_memory(state: str, number: int | None, resident: float | None, asked: float | None) -> bool:
+    if state == "OUT_OF_MEMORY":
+        return True
+    if number != 9 or resident is None or not asked:
+        return False
+    return resident >= _OVER_MEMORY_FRACTION * asked
+
+
+def _exit_of(text: str) -> tuple[int | None, int | None]:
+    code, _, number = text.partition(":")
+    return (int(code) if code.isdigit() else None, int(number) if number.isdigit() else None)
+
+
+def _node_list(text: str) -> str:
+    return "" if text in {"None assigned", "(null)", ""} else text

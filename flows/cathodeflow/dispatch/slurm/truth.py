@@ -1,0 +1,155 @@
+"""What became of Slurm jobs: squeue first, which is up to date, then sacct, which remembers.
+
+Not knowing is not being dead: while the controller does not answer, every job counts as alive.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cathodeflow.dispatch.slurm.answers import (
+    SACCT_FIELDS,
+    SQUEUE_FORMAT,
+    SlurmJob,
+    by_job,
+    parse_sacct,
+    parse_squeue,
+)
+from cathodeflow.dispatch.slurm.commands import call
+from cathodeflow.errors import MissingDependencyError, SchedulerError
+
+ACCOUNTING_LAG_S = 60.0
+"""A job that neither squeue nor sacct knows has vanished once it is so old: accounts are written with a delay."""
+
+_AT_ONCE = 400  # job ids on one command line
+
+
+class Standing(StrEnum):
+    """Where a Slurm job stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+    GONE = "gone"  # nobody knows it, though all could be asked
+    UNKNOWN = "unknown"  # could not be asked
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of one Slurm job.
+
+    Attributes
+    ----------
+    standing : Standing
+        Where it stands.
+    job : SlurmJob or None
+        What Slurm says of it; None where it says nothing.
+    """
+
+    standing: Standing
+    job: SlurmJob | None = None
+
+
+@dataclass
+class SlurmTruth:
+    """Asks Slurm, each program once for all jobs.
+
+    Attributes
+    ----------
+    complaints : list of str
+        Why something could not be asked, for the log.
+    """
+
+    complaints: list[str] = field(default_factory=list)
+
+    def look(self, job_ids: Collection[str], started: float | None = None) -> dict[str, Finding]:
+        """Find out where jobs stand.
+
+        Parameters
+        ----------
+        job_ids : collection of str
+            `123` or `123_4`.
+        started : float, optional
+            Seconds since 1970 when the youngest of them was seen alive; younger than `ACCOUNTING_LAG_S`, a job that
+            nobody knows is UNKNOWN and not GONE.
+
+        Returns
+        -------
+        dict of str to Finding
+            One for each id.
+        """
+        wanted = sorted(set(job_ids))
+        if not wanted:
+            return {}
+        queue = self._ask_queue()
+        if queue is None:
+            return dict.fromkeys(wanted, Finding(Standing.UNKNOWN))
+        found = {job_id: _finding(queue[job_id]) for job_id in wanted if job_id in queue}
+        missing = [job_id for job_id in wanted if job_id not in found or _could_say_more(found[job_id])]
+        accounts = self._ask_accounts(missing)
+        for job_id in missing:
+            known = (accounts or {}).get(job_id)
+            if known is not None and known.ended:
+                found[job_id] = _finding(known)
+            elif job_id not in found:
+                # What sacct still calls RUNNING after squeue has let go of it ended by a crash of the controller.
+                found[job_id] = Finding(Standing.GONE if _is_old(started) else Standing.UNKNOWN, known)
+        return found
+
+    def queue(self) -> list[SlurmJob] | None:
+        """Return this user's jobs that squeue shows, ended ones of the last minutes included; None if it fails."""
+        queue = self._ask_queue()
+        return None if queue is None else list(queue.values())
+
+    def by_name(self, names: Sequence[str]) -> dict[str, SlurmJob] | None:
+        """Return what sacct remembers of jobs by their names, by name; None if it cannot be asked."""
+        found: dict[str, SlurmJob] = {}
+        for start in range(0, len(names), _AT_ONCE):
+            text = self._sacct(["--name", ",".join(names[start : start + _AT_ONCE])])
+            if text is None:
+                return None
+            found |= {job.name: job for job in parse_sacct(text).values()}
+        return found
+
+    def _ask_queue(self) -> dict[str, SlurmJob] | None:
+        try:
+            return by_job(parse_squeue(call(["squeue", "--me", "-h", "-r", "-t", "all", "-o", SQUEUE_FORMAT])))
+        except (SchedulerError, MissingDependencyError) as error:
+            self.complaints.append(str(error))
+            return None
+
+    def _ask_accounts(self, job_ids: Sequence[str]) -> dict[str, SlurmJob] | None:
+        found: dict[str, SlurmJob] = {}
+        for start in range(0, len(job_ids), _AT_ONCE):
+            text = self._sacct(["-j", ",".join(job_ids[start : start + _AT_ONCE])])
+            if text is None:
+                return None
+            found |= parse_sacct(text)
+        return found
+
+    def _sacct(self, selection: Sequence[str]) -> str | None:
+        # With a start in the past, or sacct looks at today's jobs only.
+        command = ["sacct", "-P", "-n", "-S", "now-30days", "-o", ",".join(SACCT_FIELDS), *selection]
+        try:
+            return call(command)
+        except (SchedulerError, MissingDependencyError) as error:
+            self.complaints.append(str(error))
+            return None
+
+
+def _finding(job: SlurmJob) -> Finding:
+    if job.pending:
+        return Finding(Standing.PENDING, job)
+    return Finding(Standing.RUNNING if job.running else Standing.ENDED, job)
+
+
+def _could_say_more(finding: Finding) -> bool:
+    """Whether sacct may know more than squeue: of a failure, its exit code and what memory it used."""
+    return finding.standing == Standing.ENDED and finding.job is not None and finding.job.state == "FAILED"
+
+
+def _is_old(started: float | None) -> bool:
+    return started is None or time.time() - started > ACCOUNTING_LAG_S

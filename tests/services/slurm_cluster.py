@@ -1,0 +1,236 @@
+"""A real one-node Slurm with accounting for the tests: munge, MariaDB, slurmdbd, slurmctld and slurmd in a folder.
+
+Everything has its own ports, sockets and files below one folder; nothing outside it is read or written. It is ended
+with `stop`, which also ends what the jobs left. Debian: `slurm-wlm slurmdbd munge mariadb-server` (`make services`).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "squeue", "sacct")
+REMEDY = "`make services` installs it (Debian: slurm-wlm slurmdbd munge mariadb-server)"
+MEMORY_MB = 4000
+
+
+def missing_programs() -> list[str]:
+    """Programs of the cluster that are not on the path."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class SlurmCluster:
+    """The cluster in a folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Short, for sockets have short names.
+    node : str
+        Name of its one node.
+    started_in_s : float
+        How long it took.
+    """
+
+    folder: Path
+    node: str = "node1"
+    started_in_s: float = 0.0
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands of this cluster need in their environment."""
+        path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+        return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
+
+    def start(self) -> None:
+        """Start all parts and wait until jobs can be submitted."""
+        began = time.monotonic()
+        for name in ("spool", "state", "db", "logs", "run"):
+            (self.folder / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._ports = {name: free_port() for name in ("database", "dbd", "ctld", "d")}
+        self._write_configuration()
+        self._start_munge()
+        self._start_database()
+        self._spawn("slurmdbd", ["slurmdbd", "-D"])
+        self._wait("slurmdbd", lambda: self.succeeds("sacctmgr", "-n", "show", "cluster"))
+        self.succeeds("sacctmgr", "-i", "add", "cluster", "test")
+        self.start_slurmctld()
+        self.start_slurmd()
+        self.started_in_s = time.monotonic() - began
+
+    def start_slurmctld(self) -> None:
+        """Start the controller and wait until it answers."""
+        self._spawn("slurmctld", ["slurmctld", "-D"])
+        self._wait("slurmctld", lambda: self.succeeds("scontrol", "ping") and self.succeeds("sinfo", "-h"))
+
+    def start_slurmd(self) -> None:
+        """Start the node's daemon and wait until the node takes jobs."""
+        self._spawn("slurmd", ["slurmd", "-D", "-N", self.node])
+        self._wait("slurmd", lambda: self.output("sinfo", "-h", "-p", "cpu", "-o", "%T").strip() in {"idle", "mixed"})
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """End one part (slurmctld, slurmd, …) by a signal and wait for it."""
+        process = self._processes.pop(name)
+        process.send_signal(number)
+        process.wait(20)
+
+    def stop(self) -> None:
+        """End the jobs and every part."""
+        if "slurmctld" in self._processes and "slurmd" in self._processes:
+            self.succeeds("scancel", "-s", "KILL", "--full", "-u", pwd.getpwuid(os.getuid()).pw_name)
+            self._wait_until_empty()
+        for name in ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged"):
+            part = self._processes.pop(name, None)
+            if part is None or part.poll() is not None:
+                continue
+            part.terminate()
+            try:
+                part.wait(10)
+            except subprocess.TimeoutExpired:
+                part.kill()
+                part.wait(10)
+        self._end_what_is_left()
+
+    def _wait_until_empty(self, seconds: float = 8.0) -> None:
+        deadline = time.monotonic() + seconds
+        while self.output("squeue", "-h") and time.monotonic() < deadline:
+            self.succeeds("scancel", "-u", pwd.getpwuid(os.getuid()).pw_name)
+            time.sleep(0.2)
+
+    def _end_what_is_left(self) -> None:
+        """End jobs that outlived the daemons, by their slurmstepd, whose environment names this cluster."""
+        mine = str(self.folder / "slurm.conf")
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.name() == "slurmstepd" and process.environ().get("SLURM_CONF") == mine:
+                    for child in (*process.children(recursive=True), process):
+                        child.kill()
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of this cluster."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+
+    def succeeds(self, *command: str) -> bool:
+        """Whether a command of this cluster ends well."""
+        return self.run(*command).returncode == 0
+
+    def output(self, *command: str) -> str:
+        """What a command of this cluster prints."""
+        return self.run(*command).stdout
+
+    # -- its parts -----------------------------------------------------------------------------------------------
+
+    def _spawn(self, name: str, command: list[str]) -> None:
+        program = shutil.which(command[0], path=self.environment["PATH"]) or command[0]
+        with (self.folder / "logs" / f"{name}.out").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [program, *command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    def _wait(self, name: str, ready: Callable[[], bool], seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self._processes[name].poll() is not None or time.monotonic() > deadline:
+                log = (self.folder / "logs" / f"{name}.out").read_text(errors="replace")
+                raise RuntimeError(f"{name} did not come up:\n{log[-3000:]}")
+            time.sleep(0.1)
+
+    def _start_munge(self) -> None:
+        run = self.folder / "run"
+        key = run / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o600)
+        options = {"socket": "munge.sock", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "munge.seed"}
+        files = [f"--{option}={run / name}" for option, name in options.items()]
+        self._spawn("munged", ["munged", "-F", "--force", f"--key-file={key}", *files])
+        self._wait("munged", (run / "munge.sock").exists)
+
+    def _start_database(self) -> None:
+        user = pwd.getpwuid(os.getuid()).pw_name
+        data, here = self.folder / "db", self.folder / "run" / "mysql.sock"
+        plain = ["--no-defaults", f"--datadir={data}", f"--user={user}"]
+        subprocess.run(
+            ["mariadb-install-db", *plain, "--auth-root-authentication-method=normal", "--skip-test-db"],
+            capture_output=True,
+            check=True,
+        )
+        port = self._ports["database"]
+        quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--innodb-buffer-pool-size=64M"]
+        address = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={here}", f"--pid-file={here}.pid"]
+        self._spawn("mariadbd", ["mariadbd", *plain, *address, *quick])
+        self._wait("mariadbd", lambda: self.succeeds("mariadb-admin", "--no-defaults", "-S", str(here), "ping"))
+        statements = (
+            "create database slurm_acct_db; create user slurm@'127.0.0.1' identified by 'slurm';"
+            "create user slurm@localhost identified by 'slurm';"
+            "grant all on slurm_acct_db.* to slurm@'127.0.0.1'; grant all on slurm_acct_db.* to slurm@localhost;"
+        )
+        subprocess.run(["mariadb", "--no-defaults", "-u", "root", "-S", str(here), "-e", statements], check=True)
+
+    def _limits(self) -> str:
+        """How memory limits are kept: by the kernel where its control groups can be written, else by watching."""
+        if not os.access("/sys/fs/cgroup/memory", os.W_OK):
+            return "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nJobAcctGatherParams=OverMemoryKill\n"
+        (self.folder / "cgroup.conf").write_text(
+            "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\nConstrainSwapSpace=yes\n"
+        )
+        return "ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup\n"
+
+    def _write_configuration(self) -> None:
+        user, here, logs = pwd.getpwuid(os.getuid()).pw_name, self.folder, self.folder / "logs"
+        munge = f"AuthType=auth/munge\nAuthInfo=socket={here / 'run' / 'munge.sock'}\n"
+        database = self.folder / "slurmdbd.conf"
+        database.write_text(
+            f"{munge}DbdHost=localhost\nDbdPort={self._ports['dbd']}\nSlurmUser={user}\n"
+            f"StorageType=accounting_storage/mysql\nStorageHost=127.0.0.1\nStoragePort={self._ports['database']}\n"
+            f"StorageUser=slurm\nStoragePass=slurm\nStorageLoc=slurm_acct_db\n"
+            f"LogFile={logs}/slurmdbd.log\nPidFile={here}/run/slurmdbd.pid\n"
+        )
+        database.chmod(0o600)
+        (here / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+        (here / "slurm.conf").write_text(
+            f"ClusterName=test\nSlurmctldHost={socket.gethostname()}(127.0.0.1)\n{munge}"
+            f"SlurmctldPort={self._ports['ctld']}\nSlurmUser={user}\nSlurmdUser={user}\n"
+            f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
+            f"AccountingStoragePort={self._ports['dbd']}\nAccountingStoragePass={here / 'run' / 'munge.sock'}\n"
+            f"JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\nFirstJobId={random.randint(1, 9) * 10_000}\n"
+            f"{self._limits()}ReturnToService=2\nMpiDefault=none\n"
+            f"SlurmctldPidFile={here}/run/slurmctld.pid\nSlurmdPidFile={here}/run/slurmd.pid\n"
+            f"SlurmdSpoolDir={here}/spool\nStateSaveLocation={here}/state\n"
+            f"SlurmctldLogFile={logs}/slurmctld.log\nSlurmdLogFile={logs}/slurmd.log\n"
+            "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core_Memory\n"
+            "SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=100000\n"
+            "SlurmctldTimeout=10\nSlurmdTimeout=10\nKillWait=2\nOverTimeLimit=0\nMinJobAge=300\n"
+            "GresTypes=gpu\nDefMemPerCPU=400\n"
+            f"NodeName={self.node} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={self._ports['d']} "
+            f"CPUs={max(os.cpu_count() or 1, 2)} RealMemory={MEMORY_MB} Gres=gpu:1 State=UNKNOWN\n"
+            f"PartitionName=cpu Nodes={self.node} Default=YES State=UP OverSubscribe=FORCE:4 MaxTime=01:00:00\n"
+            f"PartitionName=gpu Nodes={self.node} State=UP OverSubscribe=FORCE:4 MaxTime=01:00:00\n"
+        )
