@@ -70,6 +70,7 @@ def label(
     built = build_engine(engine)
     start = candidate_structure(host, level, elements, mask)
     relaxation: Relaxation | None = None
+    relaxed: RelaxedStructure | None = None
     defect: Defect | None
     try:
         _require_references(start, references)
@@ -96,6 +97,9 @@ def label(
         "reason": defect.reason.value if defect else None,
         "message": defect.message if defect else "",
         "relaxation": relaxation.model_dump() if relaxation else None,
+        "overrides": [override.model_dump() for override in built.overrides],
+        "interventions": [done.model_dump() for done in relaxed.interventions] if relaxed else [],
+        "folder": relaxed.folder if relaxed else "",
         "origin": {"provenance": built.provenance, "software": software_versions()},
     }
 
@@ -139,6 +143,8 @@ def relaxation_record(start: Structure, relaxed: RelaxedStructure, references: d
         steps=relaxed.steps,
         converged=relaxed.converged,
         wall_s=relaxed.wall_s,
+        cores=relaxed.cores,
+        correction=relaxed.correction,
         crystal=Crystal.from_structure(relaxed.structure),
         forces=relaxed.forces.tolist(),
     )

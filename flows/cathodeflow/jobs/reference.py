@@ -42,5 +42,7 @@ def reference(element: str, engine: dict[str, Any]) -> dict[str, Any]:
         "n_atoms": len(found.relaxed.structure),
         "max_force": found.relaxed.largest_force,
         "crystal": Crystal.from_structure(found.relaxed.structure).model_dump(),
+        "overrides": [override.model_dump() for override in built.overrides],
+        "interventions": [done.model_dump() for done in found.interventions],
         "origin": {"provenance": built.provenance, "software": software_versions()},
     }

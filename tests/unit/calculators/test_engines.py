@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cathodeflow.calculators.engines import engine, provenance
+from cathodeflow.calculators.engines import engine, provenance, relaxation_settings
+from cathodeflow.calculators.potentials.relaxation import RelaxationSettings
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.science.hosts.candidates import decorate
 from cathodeflow.science.hosts.host import load_packaged_host
@@ -16,7 +17,20 @@ HOST = load_packaged_host("lifepo4")
 @pytest.mark.parametrize(
     ("definition", "said"),
     [
-        ({"name": "vasp"}, "no engine 'vasp'"),
+        ({"name": "gaussian"}, "no engine 'gaussian'"),
+        ({"name": "vasp", "max_force": 0.05}, "override incar.EDIFFG"),
+        ({"name": "rehearsal", "max_steps": 9}, "override incar.NSW"),
+        ({"name": "vasp", "parameters": {"preset": "s9"}}, "no VASP preset 's9'"),
+        ({"name": "vasp", "parameters": {"preset": "s0_static"}}, "of stage static"),
+        ({"name": "vasp", "parameters": {"reference_preset": "s0_pdos"}}, "of stage static"),
+        ({"name": "vasp", "parameters": {"overrides": {"incar.ENCAT": 1}}}, "no INCAR tag 'ENCAT'"),
+        ({"name": "vasp", "parameters": {"overrides": {"incar.EDIFFG": 0.001}}}, "EDIFFG must be negative"),
+        ({"name": "vasp", "parameters": {"overrides": {"incar.NSW": 0}}}, "NSW must be at least 1"),
+        ({"name": "vasp", "parameters": {"overrides": {"hubbard_u.V": 4.0}}}, "override corrections to none"),
+        ({"name": "vasp", "parameters": {"overrides": ["incar.ENCUT"]}}, "overrides must map keys"),
+        ({"name": "vasp", "parameters": {"double_relax": "yes"}}, "double_relax must be true or false"),
+        ({"name": "vasp", "parameters": {"wall_time_s": 0}}, "wall_time_s must be a positive whole number"),
+        ({"name": "vasp", "parameters": {"faults": {}}}, r"'faults' \(of engine rehearsal\)"),
         ({"name": "mlff", "model": "mace"}, "no model 'mace'"),
         ({"name": "mlff", "parameters": {"fail_compositions": ["Fe4"]}}, "knows no parameter 'fail_compositions'"),
         ({"name": "mlff", "parameters": {"optimizer": "CG"}}, "no optimizer 'CG'"),
@@ -54,3 +68,42 @@ def test_too_few_steps_are_told():
     )
     assert not relaxed.converged
     assert relaxed.steps <= 4
+
+
+def test_settings_left_out_are_the_engines_own():
+    assert relaxation_settings({"name": "mlff", "max_force": None, "max_steps": None}) == RelaxationSettings(0.05, 500)
+    assert relaxation_settings({"name": "pair", "max_force": 0.1}) == RelaxationSettings(0.1, 500)
+    assert relaxation_settings({"name": "vasp", "max_force": None}) == RelaxationSettings(0.01, 99)
+    changed = {"overrides": {"incar.EDIFFG": -0.02, "incar.NSW": 40}}
+    assert relaxation_settings({"name": "rehearsal", "parameters": changed}) == RelaxationSettings(0.02, 40)
+
+
+def of_vasp(name="vasp", model="chgnet-0.3.0", **parameters):
+    return provenance({"name": name, "model": model, "parameters": parameters})
+
+
+def test_provenance_of_vasp_holds_all_that_changes_energies_and_nothing_else():
+    assert of_vasp() == "vasp:s0_relax"
+    assert of_vasp(preset="s2_relax") == "vasp:s2_relax"
+    assert of_vasp("rehearsal", "pair") == "rehearsal:pair:s0_relax"
+    silent = {"overrides": {"incar.NCORE": 4, "incar.LCHARG": True, "incar.ENCUT": 550.0}}
+    assert of_vasp(**silent, high_energy=True, wall_time_s=60, frozen_s=60, cores=8) == "vasp:s0_relax"
+    loud = [
+        {"overrides": {"incar.ENCUT": 600}},
+        {"overrides": {"incar.ENCUT": 601}},
+        {"overrides": {"hubbard_u.V": 4.0, "corrections": "none"}},
+        {"reference_preset": "s2_relax"},
+        {"double_relax": True},
+    ]
+    found = {of_vasp(**parameters) for parameters in loud}
+    assert len(found) == len(loud)
+    assert all(len(name) == len("vasp:s0_relax+") + 8 for name in found)
+    section = {"overrides": {"incar.ENCUT": 600, "incar.EDIFFG": -0.02}}
+    assert of_vasp(**section).removeprefix("vasp:") == of_vasp("rehearsal", "pair", **section).removeprefix(
+        "rehearsal:pair:"
+    )
+
+
+def test_overrides_of_a_campaign_are_told():
+    (override,) = engine({"name": "vasp", "parameters": {"overrides": {"incar.ENCUT": 600}}}).overrides
+    assert (override.key, override.preset_value, override.value) == ("incar.ENCUT", 550.0, 600.0)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from cathodeflow.calculators.potentials.elements import elemental_phases
 from cathodeflow.calculators.potentials.relaxation import RelaxedStructure
 from cathodeflow.errors import CalculationError
+from cathodeflow.records.outcomes import Reason
 
 if TYPE_CHECKING:
     from cathodeflow.calculators.engines import Engine
+    from cathodeflow.records.calculation import Intervention
 
 MAX_FORCE = 0.02
-"""References are relaxed to this at least, eV/Å: they are few, and every formation energy stands on them."""
+"""A potential's references are relaxed to this at least, eV/Å: every formation energy stands on them."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,15 @@ class ElementalReference:
         Which one, and which others were tried.
     relaxed : RelaxedStructure
         Its relaxation.
+    interventions : tuple of Intervention
+        What custodian did to the runs of all phases.
     """
 
     element: str
     energy_per_atom: float
     phase: str
     relaxed: RelaxedStructure
+    interventions: tuple[Intervention, ...] = ()
 
 
 def reference_energy(element: str, engine: Engine) -> ElementalReference:
@@ -60,19 +65,30 @@ def reference_energy(element: str, engine: Engine) -> ElementalReference:
     best: tuple[float, str, RelaxedStructure] | None = None
     tried = []
     tight = replace(engine, settings=replace(engine.settings, max_force=min(engine.settings.max_force, MAX_FORCE)))
-    for candidate in elemental_phases(element):
-        relaxed = tight.relax(candidate.structure, relax_cell=not candidate.is_molecule)
+    interventions: list[Intervention] = []
+    for number, candidate in enumerate(elemental_phases(element), start=1):
+        try:
+            relaxed = tight.relax_phase(candidate.structure, f"phase-{number}", relax_cell=not candidate.is_molecule)
+        except CalculationError as error:
+            if error.reason != Reason.NOT_CONVERGED:
+                raise
+            continue
         if not relaxed.converged:
             continue
+        interventions += relaxed.interventions
         energy = relaxed.energy_after / len(candidate.structure)
         tried.append(f"{candidate.phase} {energy:.3f}")
         if best is None or energy < best[0]:
             best = (energy, candidate.phase, relaxed)
     if best is None:
         raise CalculationError(
-            f"no phase of {element} converged with {engine.provenance}: raise engine.max_steps or leave {element} out",
-            "not_converged",
+            f"no phase of {element} converged with {engine.provenance}: {_more_steps(engine)} or leave {element} out",
+            Reason.NOT_CONVERGED.value,
         )
     energy, phase, relaxed = best
     described = phase if len(tried) == 1 else f"{phase}; tried, eV/atom: {', '.join(tried)}"
-    return ElementalReference(element, energy, described, relaxed)
+    return ElementalReference(element, energy, described, relaxed, tuple(interventions))
+
+
+def _more_steps(engine: Engine) -> str:
+    return "raise engine.max_steps" if engine.phase_relaxer is None else "name another reference_preset"

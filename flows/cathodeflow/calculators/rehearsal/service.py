@@ -7,15 +7,17 @@ machine, each stand-in loads the potential itself; the numbers are the same.
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.calculators.environment import environment
 from cathodeflow.errors import CalculationError
 
 if TYPE_CHECKING:
@@ -46,21 +48,57 @@ def potential_service(name: str) -> Iterator[Path]:
     """
     from cathodeflow.calculators.rehearsal import potential
 
+    with _serving(name) as socket, environment({VARIABLE: str(socket), potential.VARIABLE: name}):
+        yield socket
+
+
+_kept: dict[tuple[int, str], Path] = {}
+
+
+def kept_service(name: str) -> Path:
+    """Return the socket of a service that lasts as long as this process; started at the first call.
+
+    Parameters
+    ----------
+    name : str
+        As in `potential.load_potential`.
+
+    Returns
+    -------
+    Path
+        For `VARIABLE` in the environment of a run; a forked process gets a service of its own.
+
+    Raises
+    ------
+    CalculationError
+        There is no such potential.
+    """
+    key = (os.getpid(), name)
+    if key not in _kept:
+        keeping = ExitStack()
+        _kept[key] = keeping.enter_context(_serving(name))
+        # Registered now, so that it closes before the temporary folder is taken away.
+        atexit.register(_close, keeping, os.getpid())
+    return _kept[key]
+
+
+def _close(keeping: ExitStack, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process inherits the handler, not the service
+        keeping.close()
+
+
+@contextmanager
+def _serving(name: str) -> Iterator[Path]:
+    from cathodeflow.calculators.rehearsal import potential
+
     calculator = potential.load_local(name)
-    before = {variable: os.environ.get(variable) for variable in (VARIABLE, potential.VARIABLE)}
     with tempfile.TemporaryDirectory(prefix="cathodeflow-") as folder:
         socket = Path(folder) / "potential"
         with Listener(str(socket), family="AF_UNIX") as listener:
             threading.Thread(target=_accept, args=(listener, calculator, threading.Lock()), daemon=True).start()
-            os.environ.update({VARIABLE: str(socket), potential.VARIABLE: name})
             try:
                 yield socket
             finally:
-                for variable, value in before.items():
-                    if value is None:
-                        os.environ.pop(variable, None)
-                    else:
-                        os.environ[variable] = value
                 with suppress(OSError), Client(str(socket), family="AF_UNIX") as last:
                     last.send(None)
 

@@ -35,8 +35,17 @@ BUFFER_S = 300
 """The least time before the limit at which a run is told to stop, s."""
 
 
+BUFFER_SHARE = 5
+"""Of a limit so short that `BUFFER_S` would leave little of it, this part at the end is the buffer."""
+
+
+def buffer_of(wall_time_s: int) -> int:
+    """Return the least time before a limit at which a run is told to stop, s."""
+    return min(BUFFER_S, max(1, wall_time_s // BUFFER_SHARE))
+
+
 def fresh_handlers(
-    profile: Profile, *, wall_time_s: int | None = None, buffer_s: int = BUFFER_S
+    profile: Profile, *, wall_time_s: int | None = None, buffer_s: int = BUFFER_S, frozen_s: int | None = None
 ) -> tuple[ErrorHandler, ...]:
     """Make the handlers of one job.
 
@@ -51,6 +60,8 @@ def fresh_handlers(
     buffer_s : int
         Least time left at which the run is told to stop, s. Relaxations end after their ionic step, the others after
         their electronic step.
+    frozen_s : int, optional
+        A run without output for so long is dead, s; by default six hours, a day for hybrid runs.
 
     Returns
     -------
@@ -63,7 +74,7 @@ def fresh_handlers(
         MeshSymmetryErrorHandler(),
         UnconvergedErrorHandler(),
         NonConvergingErrorHandler(),
-        FrozenJobErrorHandler(timeout=FROZEN_HSE_S if hybrid else FROZEN_S),
+        FrozenJobErrorHandler(timeout=frozen_s or (FROZEN_HSE_S if hybrid else FROZEN_S)),
         StdErrHandler(),
     ]
     if profile in ("relax", "high_energy"):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 from atomate2.settings import Atomate2Settings
 from atomate2.vasp.flows.mp import MPGGADoubleRelaxMaker
@@ -20,8 +19,10 @@ from jobflow import Response
 from pymatgen.core import Structure
 from pymatgen.io.vasp.sets import VaspInputSet
 
-from cathodeflow.calculators.vasp.handlers import Profile, fresh_handlers, fresh_validators
+from cathodeflow.calculators.vasp.failures import failure
+from cathodeflow.calculators.vasp.handlers import BUFFER_S, Profile, fresh_handlers, fresh_validators
 from cathodeflow.calculators.vasp.input_sets import KPoint, input_generator
+from cathodeflow.calculators.vasp.parameters import PARALLEL_TAGS
 from cathodeflow.calculators.vasp.potcar_library import library_has
 from cathodeflow.calculators.vasp.preset import VaspPreset
 from cathodeflow.calculators.vasp.results import (
@@ -31,9 +32,6 @@ from cathodeflow.calculators.vasp.results import (
     stopped_at_walltime,
 )
 from cathodeflow.errors import CalculationError, DefinitionError
-
-PARALLEL_TAGS = ("NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "NCSHMEM", "LSCALAPACK")
-"""INCAR tags a site may set for itself (atomate2's VASP_INCAR_UPDATES): they change the speed, not the numbers."""
 
 
 @dataclass
@@ -48,11 +46,17 @@ class PresetRelaxMaker(MPGGARelaxMaker):
         Limit of the allocation, s.
     potcar_spec : bool or None
         Write POTCAR.spec in place of POTCAR; None: where the machine has no library.
+    buffer_s : int
+        Least time before the limit at which the run is told to stop, s.
+    frozen_s : int or None
+        A run without output for so long is dead, s.
     """
 
     profile: Profile = "relax"
     wall_time_s: int | None = None
     potcar_spec: bool | None = None
+    buffer_s: int = BUFFER_S
+    frozen_s: int | None = None
 
     @vasp_job
     def make(self, structure: Structure, prev_dir: str | Path | None = None) -> Response[Any]:
@@ -67,6 +71,8 @@ class PresetStaticMaker(MPGGAStaticMaker):
     profile: Profile = "static"
     wall_time_s: int | None = None
     potcar_spec: bool | None = None
+    buffer_s: int = BUFFER_S
+    frozen_s: int | None = None
 
     @vasp_job
     def make(self, structure: Structure, prev_dir: str | Path | None = None) -> Response[Any]:
@@ -84,19 +90,23 @@ def _run(
         response = undecorated(_for_this_machine(maker), structure, prev_dir)
     except (
         CustodianError,
-        ParseError,
+        SyntaxError,  # of lxml and of the standard library, for XML that is not whole
         RuntimeError,
         LookupError,
         ValueError,
         OSError,
         EOFError,
         AttributeError,
+        TypeError,
+        ArithmeticError,
+        AssertionError,
+        Warning,  # pymatgen raises its BadPoscarWarning
     ) as error:
         # What is raised for a run that left broken files differs from file to file.
         done = interventions_in(folder)
         if stopped_at_walltime(done):
             require_converged(False, done, folder)
-        raise CalculationError(f"VASP gave nothing usable in {folder} ({type(error).__name__}: {error})") from error
+        raise failure(error, folder, done) from error
     require_converged_document(response.output, folder)
     return response
 
@@ -111,13 +121,28 @@ def _for_this_machine(maker: PresetRelaxMaker | PresetStaticMaker) -> PresetRela
         spec = not library_has(str(generator.user_potcar_functional))
     running: dict[str, Any] = {
         "vasp_cmd": commands.VASP_CMD,
-        "vasp_gamma_cmd": commands.VASP_GAMMA_CMD,
+        "vasp_gamma_cmd": gamma_command(commands),
         **maker.run_vasp_kwargs,
-        "handlers": fresh_handlers(maker.profile, wall_time_s=maker.wall_time_s),
+        "handlers": fresh_handlers(
+            maker.profile, wall_time_s=maker.wall_time_s, buffer_s=maker.buffer_s, frozen_s=maker.frozen_s
+        ),
         "validators": fresh_validators(with_core_charge=bool(generator.user_incar_settings.get("LAECHG"))),
     }
     writing = {**maker.write_input_set_kwargs, "potcar_spec": spec}
     return replace(maker, run_vasp_kwargs=running, write_input_set_kwargs=writing)
+
+
+def gamma_command(commands: Atomate2Settings) -> str:
+    """Return the command of a run at Γ only: where just VASP_CMD is set, its launcher with ``vasp_gam``.
+
+    custodian takes a `vasp_gam` that it finds on the PATH for S0's mesh; without the launcher it would run on one core.
+    """
+    fields = Atomate2Settings.model_fields
+    set_itself = fields["VASP_GAMMA_CMD"].default != commands.VASP_GAMMA_CMD
+    if set_itself or fields["VASP_CMD"].default == commands.VASP_CMD:
+        return commands.VASP_GAMMA_CMD
+    launcher, _, program = commands.VASP_CMD.rpartition(" ")
+    return f"{launcher} {program.replace('vasp_std', 'vasp_gam')}".strip()
 
 
 def _require_parallel_only(updates: dict[str, Any]) -> None:
@@ -193,6 +218,9 @@ def continuation(maker: PresetRelaxMaker, folder: Path) -> tuple[PresetRelaxMake
     CalculationError
         There is no whole CONTCAR to go on from; start anew.
     """
+    for name in ("INCAR", "OUTCAR", "vasprun.xml"):  # atomate2 copies them before it looks whether it wants them
+        if not (folder / name).is_file() and not (folder / f"{name}.gz").is_file():
+            raise CalculationError(f"no {name} in {folder}, which is copied with the geometry: start anew")
     written = next((path for path in (folder / "CONTCAR", folder / "CONTCAR.gz") if path.is_file()), None)
     if written is None:
         raise CalculationError(f"no CONTCAR to go on from in {folder}: start anew")
@@ -210,10 +238,11 @@ def continuation(maker: PresetRelaxMaker, folder: Path) -> tuple[PresetRelaxMake
 def double_relax_maker(preset: VaspPreset, **options: Any) -> MPGGADoubleRelaxMaker:
     """Build the Materials Project's two relaxations in a row, both with the preset; arguments as `relax_maker`.
 
-    The second one renews the basis set for the changed cell and starts from WAVECAR and CHGCAR of the first.
+    The second one renews the basis set for the changed cell and starts from WAVECAR of the first, which holds its
+    density too.
     """
     first = relax_maker(preset, **options)
-    second = replace(first, copy_vasp_kwargs={"additional_vasp_files": ("WAVECAR", "CHGCAR")})
+    second = replace(first, copy_vasp_kwargs={"additional_vasp_files": ("WAVECAR",)})
     return MPGGADoubleRelaxMaker(name=f"{preset.name} double", relax_maker1=first, relax_maker2=second)
 
 

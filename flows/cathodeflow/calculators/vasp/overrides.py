@@ -8,11 +8,14 @@ from functools import cache
 from typing import Any
 
 from cathodeflow.calculators.vasp.materials_project import hubbard_u, magnetic_moment, potcar_symbol
-from cathodeflow.calculators.vasp.preset import Override, Setting, VaspPreset
+from cathodeflow.calculators.vasp.preset import Setting, VaspPreset
 from cathodeflow.errors import DefinitionError
+from cathodeflow.records.calculation import Override
 from cathodeflow.science.hosts.compositions import atomic_number
 
-SECTIONS = ("incar", "kpoints", "hubbard_u", "magnetic_moments", "potcar_symbols", "potcar_functional")
+SECTIONS = ("incar", "kpoints", "hubbard_u", "magnetic_moments", "potcar_symbols", "potcar_functional", "corrections")
+WHOLE = ("potcar_functional", "corrections")
+"""Sections that are one value."""
 ELSEWHERE = {
     "MAGMOM": "magnetic_moments.<element>",
     "LDAU": "hubbard_u.<element>",
@@ -48,7 +51,7 @@ def overridden(preset: VaspPreset, overrides: Mapping[str, Any]) -> VaspPreset:
 def _apply(changed: dict[str, Any], key: str, value: Any) -> tuple[Any, Any]:
     """Write one override into the dumped preset; returns the value before and the value now."""
     section, _, name = key.partition(".")
-    if section not in SECTIONS or bool(name) == (section == "potcar_functional"):
+    if section not in SECTIONS or bool(name) == (section in WHOLE):
         raise DefinitionError(f"a VASP preset has no key {key!r}; its sections are {', '.join(SECTIONS)}")
     if section == "incar":
         parsed = _incar_value(key, name, value)
@@ -58,10 +61,11 @@ def _apply(changed: dict[str, Any], key: str, value: Any) -> tuple[Any, Any]:
         for other in set(MESHES) - {name} if name in MESHES else ():
             changed["kpoints"].pop(other, None)
         return _replace(changed["kpoints"], name, parsed), parsed
-    if section == "potcar_functional":
-        parsed = _functional(value)
+    if section in WHOLE:
+        parsed = _functional(value) if section == "potcar_functional" else _scheme(value)
         before = changed[section]["value"]
-        changed[section] = _setting(parsed).model_dump()
+        if before != parsed:
+            changed[section] = _setting(parsed).model_dump()
         return before, parsed
     return _replace_of_element(changed, section, name, value)
 
@@ -118,6 +122,14 @@ def _functional(value: Any) -> str:
 
     if value not in PotcarSingle.functional_dir:
         raise DefinitionError(f"potcar_functional must be one of {', '.join(sorted(PotcarSingle.functional_dir))}")
+    return str(value)
+
+
+def _scheme(value: Any) -> str:
+    from cathodeflow.calculators.vasp.corrections import SCHEMES
+
+    if value not in SCHEMES:
+        raise DefinitionError(f"corrections must be one of {', '.join(SCHEMES)}")
     return str(value)
 
 

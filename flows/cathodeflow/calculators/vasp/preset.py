@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from cathodeflow.errors import DefinitionError
+from cathodeflow.records.calculation import Override
 from cathodeflow.records.document import Part
 
 Stage = Literal["relax", "static", "hse"]
@@ -41,24 +42,6 @@ class Setting(Part):
         if (self.paper is None) != (self.sentence is None) or (self.paper is None) == (self.because is None):
             raise ValueError("give a paper and its sentence, or a reason, not both")
         return self
-
-
-class Override(Part):
-    """A single value that a campaign changed; reports list them.
-
-    Attributes
-    ----------
-    key : str
-        Such as ``incar.ENCUT``.
-    preset_value : object
-        What the preset says; None where it leaves the value to the Materials Project's set.
-    value : object
-        What the campaign says.
-    """
-
-    key: str
-    preset_value: Any
-    value: Any
 
 
 class VaspPreset(Part):
@@ -143,7 +126,7 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> VaspPr
     overrides : mapping of str to object, optional
         Dotted key to value: ``incar.<tag>``, ``kpoints.grid``, ``kpoints.spacing``, ``kpoints.style``,
         ``hubbard_u.<element>`` (eV), ``magnetic_moments.<element>``, ``potcar_symbols.<element>``,
-        ``potcar_functional``. A key that says what the preset says anyway is no override.
+        ``potcar_functional``, ``corrections``. A key that says what the preset says anyway is no override.
 
     Returns
     -------

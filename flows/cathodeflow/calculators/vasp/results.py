@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.potentials.relaxation import RelaxedStructure
 from cathodeflow.errors import CalculationError
+from cathodeflow.records.calculation import Intervention
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,25 +23,6 @@ WALLTIME = "walltime"
 _WALLTIME_ERROR = "Walltime reached"
 FORCE_ROUNDING = 1e-6
 """Forces in vasprun.xml are rounded to 1e-8, eV/Å."""
-
-
-@dataclass(frozen=True)
-class Intervention:
-    """One thing custodian did to a run.
-
-    Attributes
-    ----------
-    handler : str
-        Class of the handler.
-    errors : tuple of str
-        What it saw, in custodian's words.
-    changes : tuple of str
-        What it changed, such as ``INCAR ALGO = Normal``; empty when it stopped the run.
-    """
-
-    handler: str
-    errors: tuple[str, ...]
-    changes: tuple[str, ...]
 
 
 def interventions(corrections: Iterable[Mapping[str, Any]]) -> tuple[Intervention, ...]:
@@ -55,14 +37,17 @@ def interventions(corrections: Iterable[Mapping[str, Any]]) -> tuple[Interventio
     -------
     tuple of Intervention
     """
-    return tuple(
-        Intervention(
-            _class_name(correction.get("handler")),
-            tuple(map(str, correction.get("errors") or ())),
-            tuple(change for action in correction.get("actions") or () for change in _changes(action)),
+    found: list[Intervention] = []
+    for correction in corrections:
+        done = Intervention(
+            handler=_class_name(correction.get("handler")),
+            errors=[str(error) for error in correction.get("errors") or ()],
+            changes=[change for action in correction.get("actions") or () for change in _changes(action)],
         )
-        for correction in corrections
-    )
+        # The walltime handler says at each look again that it has told the run to stop.
+        if done.changes or found[-1:] != [done]:
+            found.append(done)
+    return tuple(found)
 
 
 def interventions_of(document: TaskDoc) -> tuple[Intervention, ...]:
@@ -165,16 +150,20 @@ def _parsed(document: TaskDoc, folder: Path) -> _Parsed:
     output: Any = document.output
     try:
         parsed = _Parsed(
-            document.structure,  # type: ignore[arg-type]  # None is looked for below
+            # Of vasprun.xml, like energy and forces: the document's own is that of CONTCAR, where a last number that
+            # was cut off is still a number.
+            runs[0].output.ionic_steps[-1].structure,
             float(output.energy),
             np.asarray(output.forces, dtype=np.float64),
             dict(runs[0].input.incar),
             [float(step.e_0_energy) for step in runs[0].output.ionic_steps],
         )
     except (AttributeError, TypeError, ValueError, LookupError) as error:
-        raise CalculationError(f"the files of the run in {folder} lack a part: {error}") from error
+        raise CalculationError(f"the files of the run in {folder} lack a part: {error}", "broken_output") from error
     if parsed.structure is None or not parsed.step_energies or parsed.forces.shape != (len(parsed.structure), 3):
-        raise CalculationError(f"the files of the run in {folder} lack the structure, its forces or all ionic steps")
+        raise CalculationError(
+            f"the files of the run in {folder} lack the structure, its forces or all ionic steps", "broken_output"
+        )
     if not np.isfinite([parsed.energy, *parsed.step_energies, *parsed.forces.flat]).all():
         raise CalculationError(f"the run in {folder} has energies or forces that are no numbers", "non_finite")
     return parsed
@@ -206,13 +195,15 @@ def relaxed_structure(document: TaskDoc, start: Structure, *, energy_before: flo
 
     from cathodeflow.calculators.vasp.input_sets import written_order
 
-    folder = Path(document.dir_name or ".")
+    folder = Path(str(document.dir_name or ".").rpartition(":")[2])
     require_converged_document(document, folder)
     parsed = _parsed(document, folder)
     order = written_order(start)
     final = parsed.structure
     if [site.specie.symbol for site in final] != [start[index].specie.symbol for index in order]:
-        raise CalculationError("the relaxed cell holds other atoms than the start: the document is of another run")
+        raise CalculationError(
+            "the relaxed cell holds other atoms than the start: the document is of another run", "broken_output"
+        )
     place = np.argsort(order)
     return RelaxedStructure(
         structure=type(start)(final.lattice, [final[i].specie.symbol for i in place], final.frac_coords[place]),

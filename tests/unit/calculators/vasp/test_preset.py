@@ -96,7 +96,7 @@ def test_overrides_leave_the_preset_as_it_was() -> None:
         ("hubbard_u.V", "3", "must be a number"),
         ("potcar_symbols.V", "Fe_pv", "must name a POTCAR of V"),
         ("potcar_functional", "PBEsol", "potcar_functional must be one of"),
-        ("corrections", "none", "no key 'corrections'"),
+        ("corrections", "mine", "corrections must be one of"),
     ],
 )
 def test_unknown_keys_and_wrong_values_are_refused(key: str, value: object, said: str) -> None:

@@ -1,0 +1,282 @@
+"""Engine ``rehearsal``: the path of engine ``vasp`` through atomate2 and custodian, whole, with the pair potential."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.vasp.inputs import Incar
+
+from cathodeflow.calculators.attempt import Attempt, write_attempt
+from cathodeflow.calculators.engines import engine
+from cathodeflow.calculators.potentials.pair import PairCalculator
+from cathodeflow.calculators.potentials.relaxation import RelaxedStructure
+from cathodeflow.calculators.rehearsal.faults import KINDS
+from cathodeflow.errors import CalculationError, DefinitionError
+from cathodeflow.jobs.label import label
+from cathodeflow.jobs.reference import reference
+from cathodeflow.records.label import LabelRecord, ReferenceRecord
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+# Sites interleaved, so that POSCAR has them in another order.
+START = Structure(
+    Lattice([[4.3, 0, 0], [0, 4.4, 0], [0, 0.1, 4.5]]),
+    ["O", "Fe", "O", "Fe", "O", "Fe", "O", "Fe"],
+    [
+        [0.50, 0.50, 0.50],
+        [0.00, 0.00, 0.02],
+        [0.50, 0.00, 0.00],
+        [0.00, 0.50, 0.50],
+        [0.01, 0.50, 0.00],
+        [0.50, 0.00, 0.50],
+        [0.00, 0.00, 0.50],
+        [0.50, 0.51, 0.00],
+    ],
+)
+QUICK = {"incar.EDIFFG": -0.05}
+
+
+def energy_of(structure: Structure) -> float:
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    atoms = AseAtomsAdaptor.get_atoms(Structure.from_sites(structure.sites), msonable=False)
+    atoms.calc = PairCalculator()
+    return float(atoms.get_potential_energy())
+
+
+def own_variables() -> dict[str, str]:
+    """All of the environment but what importing torch leaves there."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
+
+
+Relax = Callable[..., RelaxedStructure]
+
+
+@pytest.fixture
+def relax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Relax:
+    """Relax START in a folder of its own, as an attempt of a label."""
+    monkeypatch.delenv("CUSTODIAN_WALLTIME_START", raising=False)
+
+    def run(*faults: dict[str, Any], attempt: int = 1, after: Path | None = None, **parameters: Any) -> Any:
+        folder = tmp_path / f"attempt-{attempt}"
+        folder.mkdir()
+        left = parameters.pop("seconds_left", None)
+        write_attempt(folder, Attempt("c", "label", "key", attempt, after, left))
+        monkeypatch.chdir(folder)
+        definition = {
+            "name": "rehearsal",
+            "model": "pair",
+            "parameters": {"overrides": QUICK, "faults": {"seed": 1, "faults": list(faults)}, **parameters},
+        }
+        return engine(definition).relax(START)
+
+    return run
+
+
+def require_right_energies(found: RelaxedStructure) -> None:
+    assert found.correction is not None
+    assert found.correction.uncorrected_before == pytest.approx(energy_of(START), abs=2e-6)
+    assert found.correction.uncorrected_after == pytest.approx(energy_of(found.structure), abs=1e-4)
+    added = sum(term.energy for term in found.correction.terms)
+    assert found.energy_before == pytest.approx(found.correction.uncorrected_before + added)
+    assert found.energy_after == pytest.approx(found.correction.uncorrected_after + added)
+    assert found.converged
+    assert found.largest_force <= 0.05
+    assert [site.specie for site in found.structure] == [site.specie for site in START]
+    moved = found.structure.frac_coords - START.frac_coords
+    assert np.abs(moved - np.round(moved)).max() < 0.1
+
+
+def test_a_label_has_corrected_energies_and_leaves_nothing_of_the_rehearsal_behind(
+    relax: Relax, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    before = own_variables()
+    found = relax()
+    assert own_variables() == before
+    require_right_energies(found)
+    assert found.correction is not None
+    assert [term.name for term in found.correction.terms]
+    assert found.interventions == ()
+    assert found.cores == 8
+    assert found.steps > 1
+    assert found.wall_s > 0
+    folder = Path(found.folder)
+    assert folder == Path.cwd()
+    assert (folder / "vasprun.xml.gz").is_file()
+    assert not list(folder.glob("WAVECAR*"))
+    assert not list(folder.glob("CHGCAR*"))
+    assert not (folder / "rehearsal_bin").exists()
+
+
+ENDS = {
+    "zbrent": None,
+    "edddav": None,
+    "brmix": None,
+    "unconverged_electronic": None,
+    "unconverged_ionic": None,
+    "frozen": None,
+    "killed": "killed",
+    "out_of_memory": "out_of_memory",
+    "walltime": "timeout",
+    "truncated_xml": "broken_output",
+    "disk_full": "disk_full",
+    "exit_code": "exit_code",
+}
+
+
+def test_the_end_of_every_fault_is_known() -> None:
+    assert set(ENDS) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_fault_is_repaired_or_ends_with_its_true_reason(relax: Relax, kind: str) -> None:
+    fault = {"kind": kind, "step": 2, "code": 3, "fraction": 0.7}
+    if ENDS[kind] is not None:
+        with pytest.raises(CalculationError) as ended:
+            relax({**fault, "times": 9})
+        assert ended.value.reason == ENDS[kind]
+        return
+    overrides = {**QUICK, "incar.NSW": 25} if kind == "unconverged_ionic" else QUICK
+    found = relax(fault, frozen_s=8, overrides=overrides)
+    require_right_energies(found)
+    assert found.interventions
+    assert any(done.changes for done in found.interventions)
+
+
+def test_custodian_cannot_mend_what_it_meets_before_the_first_electronic_step(relax: Relax) -> None:
+    # Its repair of EDDDAV wants the number of electrons from OUTCAR, which is not there yet.
+    with pytest.raises(CalculationError) as ended:
+        relax({"kind": "edddav", "step": 1})
+    assert ended.value.reason == "exit_code"
+
+
+@pytest.mark.parametrize(("kind", "step"), [("zbrent", 1), ("zbrent", 3), ("edddav", 3)])
+def test_the_unrelaxed_energy_survives_a_restart_at_any_step(relax: Relax, kind: str, step: int) -> None:
+    require_right_energies(relax({"kind": kind, "step": step}))
+
+
+def test_it_survives_two_restarts_and_a_second_relaxation(relax: Relax) -> None:
+    found = relax({"kind": "zbrent", "step": 2}, {"kind": "zbrent", "step": 3, "times": 2}, double_relax=True)
+    require_right_energies(found)
+    assert (Path(found.folder) / "second" / "vasprun.xml.gz").is_file()
+    assert len(found.interventions) >= 2
+
+
+def test_a_relaxation_stopped_twice_goes_on_twice_with_the_first_energy(relax: Relax) -> None:
+    places = []
+    for attempt in (1, 2):
+        with pytest.raises(CalculationError) as stopped:
+            relax(
+                *([{"kind": "zbrent", "step": 1}] if attempt == 1 else []),
+                attempt=attempt,
+                after=places[-1] if places else None,
+                step_s=0.05,
+                seconds_left=3.0,
+            )
+        assert stopped.value.reason == "walltime"
+        places.append(Path.cwd())
+    found = relax(attempt=3, after=places[-1])
+    require_right_energies(found)
+    handlers = [done.handler for done in found.interventions]
+    assert handlers.count("WalltimeHandler") >= 2
+    assert "VaspErrorHandler" in handlers
+    assert found.wall_s > 6.0
+    assert not any(list(place.glob("WAVECAR*")) for place in places)
+
+
+def test_an_attempt_without_a_whole_geometry_starts_anew(relax: Relax) -> None:
+    with pytest.raises(CalculationError):
+        relax({"kind": "killed", "step": 1})
+    before = Path.cwd()
+    found = relax(attempt=2, after=before)
+    require_right_energies(found)
+    assert found.interventions == ()
+
+
+def test_without_the_first_run_there_is_no_relaxation_energy(relax: Relax) -> None:
+    with pytest.raises(CalculationError):
+        relax({"kind": "killed", "step": 3})
+    before = Path.cwd()
+    (before / "vasprun.xml").write_text("<modeling>")
+    with pytest.raises(CalculationError, match="began with the unrelaxed cell") as lost:
+        relax(attempt=2, after=before)
+    assert lost.value.reason == "broken_output"
+
+
+def test_what_cannot_be_rehearsed_is_refused() -> None:
+    def refuse(said: str, **parameters: Any) -> None:
+        with pytest.raises(DefinitionError, match=said):
+            engine({"name": "rehearsal", "model": "pair", "parameters": parameters})
+
+    refuse("no fault 'gremlin'", faults={"faults": [{"kind": "gremlin"}]})
+    refuse("has no 'chance'", faults={"faults": [{"kind": "zbrent", "chance": 1}]})
+    refuse("must be a number", faults={"faults": [{"kind": "zbrent", "step": "two"}]})
+    refuse("must look like", faults=["zbrent"])
+    refuse("step_s", step_s=-1)
+    with pytest.raises(DefinitionError, match="no model 'mace'"):
+        engine({"name": "rehearsal", "model": "mace"})
+
+
+def test_all_phases_of_an_element_are_relaxed_in_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    overrides = {"overrides": {"incar.ENCUT": 600}}
+    output = reference.original("Cu", {"name": "rehearsal", "model": "pair", "parameters": overrides})
+    record = ReferenceRecord.model_validate({"_id": "x", **output})
+    assert record.origin.provenance.startswith("rehearsal:pair:s0_relax+")
+    assert [override.key for override in record.overrides] == ["incar.ENCUT"]
+    assert record.energy_per_atom < 0
+    folders = sorted(tmp_path.glob("phase-*"))
+    assert len(folders) == 3
+    for folder in folders:
+        incar = Incar.from_file(folder / "INCAR.gz")
+        assert (incar["ENCUT"], incar["ISMEAR"], incar["KSPACING"]) == (600, 1, 0.15)
+    relaxed = [Structure.from_file(folder / "CONTCAR.gz") for folder in folders]
+    lowest = min(energy_of(structure) / len(structure) for structure in relaxed)
+    assert record.energy_per_atom == pytest.approx(lowest, abs=1e-3)
+
+
+def test_a_label_by_the_path_of_vasp_fills_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    parameters = {"overrides": {"incar.EDIFFG": -0.3}, "faults": {"faults": [{"kind": "zbrent", "step": 2}]}}
+    output = label.original(
+        key="lifepo4-Li1-Fe2Mo2-3",
+        host={"packaged": "lifepo4"},
+        level="Li1",
+        elements=["Fe", "Mo"],
+        mask=3,
+        engine={"name": "rehearsal", "model": "pair", "parameters": parameters},
+        references=dict.fromkeys(("Li", "Fe", "Mo", "P", "O"), -0.2),
+    )
+    record = LabelRecord.model_validate({"_id": "c/k", "campaign": "c", "purpose": "training", "round": 0, **output})
+    relaxation = record.relaxation
+    assert relaxation is not None
+    assert relaxation.correction is not None
+    assert relaxation.correction.scheme == "materials-project-2020"
+    added = sum(term.energy for term in relaxation.correction.terms)
+    assert added < -5  # oxide anions alone are -0.687 eV each
+    assert relaxation.energy_after == pytest.approx(relaxation.correction.uncorrected_after + added)
+    raw = relaxation.correction.uncorrected_before - relaxation.correction.uncorrected_after
+    assert relaxation.relaxation_energy == pytest.approx(raw / 28)
+    assert [done.errors for done in record.interventions] == [["zbrent"]]
+    assert [override.key for override in record.overrides] == ["incar.EDIFFG"]
+    assert record.folder == str(tmp_path.resolve())
+
+
+def test_engine_vasp_runs_nothing_without_vasp_and_its_potcars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("ATOMATE2_VASP_CMD", "srun_of_nowhere vasp_std")
+    with pytest.raises(CalculationError, match=r"no srun_of_nowhere .*library: none is set") as ended:
+        engine({"name": "vasp"}).relax(START)
+    assert ended.value.reason == "missing_program"
+    assert not list(tmp_path.iterdir())
