@@ -176,7 +176,7 @@ def why_absent(
     for line in absent:
         if line.composition == subject and line.level == level and line.branch in {title, "all"}:
             return f"No {title}: {line.reason}."
-    return f"No {title}." if branch in structure.branches else f"The {title} was not asked for."
+    return f"No {title}." if branch in structure.branches else f"Not asked for: {title}."
 
 
 def oxidation_text(bader: BaderResult, species: Sequence[str]) -> str:

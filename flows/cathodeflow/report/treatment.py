@@ -191,7 +191,5 @@ def _repaired(contents: ReportContents) -> str:
     if not mended and not lost:
         return f"custodian did not have to act in any of {counted(len(runs), 'run')}."
     share = number(100 * mended / len(runs), 1)
-    sentence = (
-        f"custodian acted in {mended + lost} of {counted(len(runs), 'run')}; {mended} ({share} %) ended well after it"
-    )
+    sentence = f"custodian acted in {mended + lost} of {counted(len(runs), 'run')}; {mended} ({share} %) ended well"
     return f"{sentence}, {lost} did not." if lost else f"{sentence}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,7 @@ def validation_labels(record: ValidationRecord, provenance: str) -> list[LabelRe
     return labels
 
 
+@cache
 def followed_contents(
     elements: tuple[str, ...] = factories.DEMO_ELEMENTS, per_list: int = 3, n_labels: int = 40, provenance: str = VASP
 ) -> ReportContents:

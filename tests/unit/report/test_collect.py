@@ -6,12 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.report import factories
+from tests.unit.report import factories, followup_factories
 
 from cathodeflow.errors import CampaignError
 from cathodeflow.records.candidate import CandidateRecord
 from cathodeflow.records.document import Document
 from cathodeflow.records.model import PredictionRecord
+from cathodeflow.records.outcomes import Branch
 from cathodeflow.report.collect import collect
 from cathodeflow.report.contents import CandidateCount, ReportContents
 from cathodeflow.report.page import render_report
@@ -101,6 +102,14 @@ def test_what_was_kept_is_what_is_read(project: Project, contents: ReportContent
     assert list(read.validations) == list(contents.validations)
     assert list(read.attempts) == list(contents.attempts)
     assert list(read.events) == list(contents.events)
+
+
+def test_follow_ups_come_back_whole_and_those_of_another_campaign_do_not(
+    project: Project, contents: ReportContents
+) -> None:
+    made = [followup_factories.follow_up(contents.validations[0], "Na3", branch) for branch in Branch]
+    keep(project, "follow_ups", [*made, made[0].model_copy(update={"id": "other/x", "campaign": "other"})])
+    assert list(collect(project, factories.NAME).follow_ups) == made
 
 
 def test_only_the_verdicts_of_the_last_round_are_read(project: Project, contents: ReportContents) -> None:

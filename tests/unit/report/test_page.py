@@ -8,11 +8,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import pytest
-from tests.unit.report import factories
+from tests.unit.report import factories, followup_factories
 
 from cathodeflow.errors import StoreError
+from cathodeflow.records.followup import FollowUpRecord
 from cathodeflow.records.host import HostSpec
 from cathodeflow.records.outcomes import Reason, Stage
 from cathodeflow.report.contents import ReportContents
@@ -231,6 +233,95 @@ def test_text_from_records_is_never_markup(demo: ReportContents) -> None:
     for name in hostile.figures():
         shown = json.dumps(hostile.data(name)["data"]) + json.dumps(hostile.data(name)["layout"])
         assert "<img" not in shown, name  # plotly reads tags in the text it draws
+
+
+def test_a_page_without_follow_ups_has_no_trace_of_them(page: Page, demo: ReportContents) -> None:
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    assert not {"electronic", "treatment", "electronic-composition", "gaps"} & ids
+    assert "volumes" in ids
+    assert "#electronic" not in render_report(demo)
+
+
+@pytest.fixture(scope="module")
+def followed() -> ReportContents:
+    return followup_factories.followed_contents()
+
+
+@pytest.fixture(scope="module")
+def followed_page(followed: ReportContents) -> Page:
+    return Page(render_report(followed))
+
+
+def test_figure_four_stands_in_one_section(followed_page: Page) -> None:
+    assert {"figure-volumes", "figure-gaps", "figure-bonding"} <= set(followed_page.figures())
+    ids = [attributes["id"] for _, attributes in followed_page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    order = [ids.index(name) for name in ("electronic", "volumes", "gaps", "bonding", "maps")]
+    assert order == sorted(order)
+    targets = {(a["href"] or "")[1:] for tag, a in followed_page.elements if tag == "a"}
+    assert targets <= set(ids)
+
+
+def test_every_slot_of_a_gallery_has_a_figure_or_a_reason(followed_page: Page, followed: ReportContents) -> None:
+    slots = [a for _, a in followed_page.elements if "data-gallery" in a]
+    assert len(slots) == 4 * 2 * 2 + 2  # PDOS and slices: four levels, host and candidate; charges and averages
+    offered = [a["value"] for tag, a in followed_page.elements if tag == "option" and a.get("value")]
+    candidates = [record.composition for record in followed.substituted]
+    assert set(candidates) <= set(offered)
+    for slot in slots:
+        figures = followed_page.data(f"figures-{slot['data-gallery']}")
+        for composition in [slot["data-composition"]] if slot["data-composition"] else candidates:
+            figure = figures[composition][slot["data-level"]]
+            assert figure.get("absent") or figure["data"]
+
+
+def test_the_reader_is_told_of_presets_overrides_corrections_and_custodian(followed_page: Page) -> None:
+    for words in (
+        "follow-ups: s0_static, s0_hse_band_edges",
+        "incar.NCORE the Materials Project set's → 4",
+        "MP2020 anion correction (oxide)",
+        "VaspErrorHandler",
+        "quarantined : charge spilling",
+        "Without a result: 3",
+        "Computed by vasp:s0_relax.",
+    ):
+        assert words in followed_page.text
+
+
+def test_text_of_follow_ups_is_never_markup(followed: ReportContents) -> None:
+    def hostile(record: FollowUpRecord) -> FollowUpRecord:
+        update: dict[str, Any] = {"message": HOSTILE, "presets": [HOSTILE], "composition": HOSTILE}
+        update["overrides"] = [{"key": HOSTILE, "preset_value": HOSTILE, "value": [HOSTILE]}]
+        update["interventions"] = [{"handler": HOSTILE, "errors": [HOSTILE], "changes": [HOSTILE]}]
+        if record.density_difference is not None:
+            difference = record.density_difference.model_dump() | {"volumetric_file": HOSTILE}
+            update["density_difference"] = difference
+        return FollowUpRecord.from_mongo(record.to_mongo() | update)
+
+    contents = replace(followed, follow_ups=[hostile(record) for record in followed.follow_ups], validations=[])
+    page = Page(render_report(contents))
+    assert "img" not in {tag for tag, _ in page.elements}
+    plain_scripts = [text for attributes, text in page.scripts if "id" not in attributes]
+    assert plain_scripts == [
+        text for attributes, text in Page(render_report(followed)).scripts if "id" not in attributes
+    ]
+    assert "<img src=x onerror=alert(1)>" in page.text
+    for name in [*page.figures(), "figures-pdos", "figures-charges", "figures-difference", "figures-planar"]:
+        for figure in _figures_in(page.data(name)):
+            assert "<img" not in json.dumps(figure), name
+
+
+def _figures_in(data: dict) -> list[dict]:
+    if "layout" in data:
+        return [data]
+    return [figure for levels in data.values() for figure in levels.values() if "layout" in figure]
+
+
+@pytest.mark.slow
+def test_a_followed_campaign_of_the_papers_size_makes_a_page_one_can_mail() -> None:
+    contents = followup_factories.followed_contents(factories.D_BLOCK, 10, 1171)
+    assert len({record.composition for record in contents.follow_ups}) == 21
+    assert len(render_report(contents).encode()) < 10e6
 
 
 @pytest.mark.slow

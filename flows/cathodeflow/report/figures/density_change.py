@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from cathodeflow.records.followup import DensityDifferenceResult
 from cathodeflow.report.figures.appearance import BLUE, GREEN, GREY, ORANGE, PINK, VERMILION, new_figure, plain
@@ -27,6 +28,11 @@ def colour_range(results: Sequence[DensityDifferenceResult]) -> float:
     return float(np.percentile(np.concatenate(values), CLIPPED)) or 1.0
 
 
+def colour_steps(values: Sequence[Sequence[float]], end: float) -> NDArray[np.int8]:
+    """Round values to the nearest of `STEPS` steps on either side of zero; what lies beyond `end` is cut off."""
+    return np.clip(np.rint(np.asarray(values, float) / end * STEPS), -STEPS, STEPS).astype(np.int8)
+
+
 def density_slice(result: DensityDifferenceResult, end: float) -> go.Figure:
     """Draw one plane of Δρ, zero white, electrons gained blue and lost red.
 
@@ -37,9 +43,7 @@ def density_slice(result: DensityDifferenceResult, end: float) -> go.Figure:
     end : float
         Where the colours end, e/Å^3.
     """
-    values = np.asarray(result.slice, float)
-    # rounded to the nearest of the steps; the sign and the order of points survive, which is what a picture shows
-    steps = np.clip(np.rint(values / end * STEPS), -STEPS, STEPS).astype(np.int8)
+    steps = colour_steps(result.slice, end)
     rows, columns = steps.shape
     height, width = result.slice_extent
     down, across = ("abc"[axis] for axis in range(3) if axis != result.slice_axis)
