@@ -1,4 +1,8 @@
-"""The only writer of campaign state. Every function is idempotent and one atomic transaction of the store."""
+"""The only writer of campaign state, with `event_log`. Every function is idempotent and one transaction of the store.
+
+On a MongoDB server, which has no transactions here, each is one deciding write, or an order of writes that a repeat
+completes.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.campaign.event_log import WAITING, Line, change_and_tell, deliver, numbered
 from cathodeflow.errors import CampaignError, LeaseError, StaleCampaignError
 from cathodeflow.records.campaign import (
     AttemptRecord,
     CampaignRecord,
-    EventRecord,
     Lease,
     StageTime,
     WithdrawnRecord,
@@ -56,11 +60,12 @@ def create_campaign(project: Project, record: CampaignRecord) -> None:
     CampaignError
         The name is taken.
     """
+    lines = numbered(record.id, [Line("launched", f"campaign {record.id} launched")], 0)
+    document = record.to_mongo() | {"counters": {**record.counters, "events": len(lines)}, WAITING: lines}
     with project.transaction():
-        if project.database["campaigns"].find_one({"_id": record.id}, {"_id": 1}) is not None:
+        if not project.insert_missing("campaigns", [document]):
             raise CampaignError(f"a campaign named {record.id!r} exists already: choose another name")
-        project.database["campaigns"].insert_one(record.to_mongo())
-        append_event(project, record.id, "launched", f"campaign {record.id} launched")
+        deliver(project, record.id)
 
 
 def record_once(project: Project, collection: str, document: Document) -> bool:
@@ -71,11 +76,7 @@ def record_once(project: Project, collection: str, document: Document) -> bool:
     bool
         Whether it was written.
     """
-    with project.transaction():
-        if project.database[collection].find_one({"_id": document.id}, {"_id": 1}) is not None:
-            return False
-        project.database[collection].insert_one(document.to_mongo())
-        return True
+    return project.insert_missing(collection, [document.to_mongo()]) == 1
 
 
 def record_many_once(project: Project, collection: str, documents: Iterable[Document]) -> int:
@@ -106,18 +107,12 @@ def append_event(
 ) -> None:
     """Add a line to a campaign's log."""
     with project.transaction():
-        counted = project.database["campaigns"].find_one_and_update(
-            {"_id": campaign}, {"$inc": {"counters.events": 1}}, projection={"counters": 1}
-        )
-        number = (counted or {}).get("counters", {}).get("events", 0) + 1
-        event = EventRecord(
-            id=f"{campaign}/{number:08d}", campaign=campaign, kind=kind, message=message, details=details or {}
-        )
-        project.database["events"].insert_one(event.to_mongo())
+        if not change_and_tell(project, campaign, {}, {}, [Line(kind, message, details)]):
+            raise unknown_campaign(project, campaign)
 
 
 def mark_harvested(project: Project, name: str, kind: JobKind, key: str, documents: int) -> None:
-    """Write down that the many documents a job made are all written; goes into the same transaction as they do."""
+    """Write down that the many documents a job made are all written; after them, in the same transaction if any."""
     project.database["campaigns"].update_one(
         {"_id": name}, {"$set": {f"harvested.{kind.value}:{key}": documents}, "$inc": {"version": 1}}
     )
@@ -128,24 +123,28 @@ def record_attempt(project: Project, attempt: AttemptRecord) -> bool:
     return record_once(project, "attempts", attempt)
 
 
-def _compare_and_set(project: Project, campaign: CampaignRecord, changes: dict[str, Any]) -> CampaignRecord:
-    """Apply `changes` if nobody else moved the campaign on since it was read.
+def _compare_and_set(
+    project: Project, campaign: CampaignRecord, changes: dict[str, Any], *lines: Line
+) -> CampaignRecord:
+    """Apply `changes` and log `lines` if nobody else moved the campaign on since it was read.
 
     Raises
     ------
     StaleCampaignError
         Somebody did.
     """
-    matched = project.database["campaigns"].update_one(
-        {"_id": campaign.id, "version": campaign.version}, {"$set": changes, "$inc": {"version": 1}}
-    )
-    if matched.matched_count != 1:
+    if not change_and_tell(project, campaign.id, {"version": campaign.version}, changes, lines):
         raise StaleCampaignError(f"campaign {campaign.id} was changed by somebody else meanwhile: try again")
     return read_campaign(project, campaign.id)
 
 
 def enter_stage(
-    project: Project, campaign: CampaignRecord, stage: Stage, round_number: int, changes: dict[str, Any] | None = None
+    project: Project,
+    campaign: CampaignRecord,
+    stage: Stage,
+    round_number: int,
+    changes: dict[str, Any] | None = None,
+    before: Sequence[Line] = (),
 ) -> CampaignRecord:
     """Move a campaign to a stage.
 
@@ -161,6 +160,8 @@ def enter_stage(
         Round of labelling it belongs to, from 0.
     changes : dict, optional
         Further fields that change with it, e.g. the selection of the round.
+    before : sequence of Line
+        For the log, before the line that the stage was entered.
 
     Returns
     -------
@@ -177,9 +178,8 @@ def enter_stage(
         }
         if stage == Stage.DONE:
             fields |= {"state": CampaignState.DONE.value, "finished_at": now()}
-        entered = _compare_and_set(project, campaign, fields)
-        append_event(project, campaign.id, "stage", f"entered {stage} (round {round_number + 1})")
-        return entered
+        line = Line("stage", f"entered {stage} (round {round_number + 1})")
+        return _compare_and_set(project, campaign, fields, *before, line)
 
 
 def change_state(
@@ -198,9 +198,9 @@ def change_state(
             return campaign
         if campaign.state not in allowed:
             raise CampaignError(f"campaign {name} is {campaign.state}: it cannot become {state}")
-        changed = _compare_and_set(project, campaign, {"state": state.value, "message": message})
-        append_event(project, name, state.value, message)
-        return changed
+        return _compare_and_set(
+            project, campaign, {"state": state.value, "message": message}, Line(state.value, message)
+        )
 
 
 def pause(project: Project, name: str) -> CampaignRecord:
@@ -244,13 +244,13 @@ def withdraw_labels(project: Project, name: str, keys: Sequence[str], number: in
     ids = [f"{name}/{key}" for key in keys]
     with project.transaction():
         quarantined = {"_id": {"$in": ids}, "outcome": Outcome.QUARANTINED.value}
-        gone = _set_aside(project, name, number, LABELS, quarantined)
+        # The labels last: as long as they stand, a repeat after a kill does all of it.
         for validation in list(project.database[VALIDATIONS].find({"campaign": name}, {"labels": 1, "pristine": 1})):
             if set(validation["labels"].values()) & set(keys):
                 # All are held against the pristine host's voltages.
                 which = {"campaign": name} if validation["pristine"] else {"_id": validation["_id"]}
                 _set_aside(project, name, number, VALIDATIONS, which)
-        return gone
+        return _set_aside(project, name, number, LABELS, quarantined)
 
 
 def withdraw_follow_ups(project: Project, name: str, keys: Sequence[str], number: int) -> int:
@@ -344,9 +344,8 @@ def reopen(project: Project, name: str) -> CampaignRecord:
             "finished_at": None,
         }
         if campaign.stage != Stage.DONE:
-            reopened = _compare_and_set(project, campaign, fields)
-            append_event(project, name, CampaignState.RUNNING.value, fields["message"])
-            return reopened
+            line = Line(CampaignState.RUNNING.value, fields["message"])
+            return _compare_and_set(project, campaign, fields, line)
         return enter_stage(project, campaign, Stage.VALIDATE, campaign.round, fields)
 
 
@@ -427,16 +426,20 @@ def take_lease(project: Project, name: str, holder: str, seconds: float) -> None
     LeaseError
         Another driver holds it and was heard from lately.
     """
-    with project.transaction():
-        held = read_campaign(project, name).lease
-        if held is not None and held.holder != holder and held.expires_at > now():
-            remaining = (held.expires_at - now()).total_seconds()
-            raise LeaseError(
-                f"campaign {name} is driven by {held.holder}; stop that one, "
-                f"or wait {remaining:.0f} s after it has died"
-            )
-        lease = Lease(holder=holder, expires_at=now() + timedelta(seconds=seconds))
-        project.database["campaigns"].update_one({"_id": name}, {"$set": {"lease": lease.model_dump()}})
+    lease = Lease(holder=holder, expires_at=now() + timedelta(seconds=seconds))
+    mine = [{"lease": None}, {"lease.holder": holder}, {"lease.expires_at": {"$lte": now()}}]
+    taken = project.database["campaigns"].update_one(
+        {"_id": name, "$or": mine}, {"$set": {"lease": lease.model_dump()}}
+    )
+    if taken.matched_count:
+        return
+    held = read_campaign(project, name).lease
+    if held is None:
+        raise LeaseError(f"campaign {name} was just let go of by another driver: try again")
+    remaining = (held.expires_at - now()).total_seconds()
+    raise LeaseError(
+        f"campaign {name} is driven by {held.holder}; stop that one, or wait {remaining:.0f} s after it has died"
+    )
 
 
 def release_lease(project: Project, name: str, holder: str) -> None:

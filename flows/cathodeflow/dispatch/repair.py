@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.dispatch.jobs import FIREWORKS, LAUNCHES, WORKFLOWS
+from cathodeflow.dispatch.jobs import LAUNCHES
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.server_launchpad import ServerLaunchPad
@@ -136,7 +136,7 @@ def _take_off_locks(launchpad: ServerLaunchPad) -> int:
 
     count = 0
     # By the indexed part; FireWorks' own bare flag has no process in it and is left to whoever set it.
-    for workflow in launchpad.db[WORKFLOWS].find({"locked.since": {"$exists": True}}, {"nodes": 1, "locked": 1}):
+    for workflow in launchpad.workflows.find({"locked.since": {"$exists": True}}, {"nodes": 1, "locked": 1}):
         lock = WorkflowLock(launchpad, workflow["nodes"][0])
         if lock.is_abandoned(workflow["locked"]):
             with lock:
@@ -149,13 +149,13 @@ def _free_claims(launchpad: ServerLaunchPad) -> int:
 
     count = 0
     fields = {"fw_id": 1, "claimed_by": 1, "launches": 1}
-    for firework in launchpad.db[FIREWORKS].find({"state": "RESERVED", "claimed_by": {"$exists": True}}, fields):
+    for firework in launchpad.fireworks.find({"state": "RESERVED", "claimed_by": {"$exists": True}}, fields):
         mark = firework["claimed_by"]
         if not is_gone(mark, mark.get("since")):
             continue
         unfinished = {"fw_id": firework["fw_id"], "state": "RUNNING", "launch_id": {"$nin": firework["launches"]}}
-        launchpad.db[LAUNCHES].delete_many(unfinished)  # written for this claim; the job never began
-        freed = launchpad.db[FIREWORKS].update_one(
+        launchpad.launches.delete_many(unfinished)  # written for this claim; the job never began
+        freed = launchpad.fireworks.update_one(
             {"fw_id": firework["fw_id"], "state": "RESERVED", "claimed_by.since": mark.get("since")},
             {"$set": {"state": "READY", "updated_on": moment()}, "$unset": {"claimed_by": True}},
         )
@@ -164,11 +164,11 @@ def _free_claims(launchpad: ServerLaunchPad) -> int:
 
 
 def _follow_endings(launchpad: ServerLaunchPad) -> int:
-    running = launchpad.db[FIREWORKS].find({"state": "RUNNING"}, {"fw_id": 1, "launches": 1})
+    running = launchpad.fireworks.find({"state": "RUNNING"}, {"fw_id": 1, "launches": 1})
     last = {firework["launches"][-1]: firework["fw_id"] for firework in running if firework["launches"]}
     count = 0
     fields = {"launch_id": 1, "state": 1, "fworker": 1, "time_end": 1}
-    for launch in launchpad.db[LAUNCHES].find({"launch_id": {"$in": list(last)}}, fields):
+    for launch in launchpad.launches.find({"launch_id": {"$in": list(last)}}, fields):
         if launch["state"] in ENDED and _worker_is_gone(launch):
             launchpad._refresh_wf(last[launch["launch_id"]])  # noqa: SLF001  FireWorks has no public name for it
             count += 1
@@ -190,7 +190,7 @@ def _worker_is_gone(launch: dict[str, Any]) -> bool:
 def _compare_states(launchpad: ServerLaunchPad) -> int:
     count = 0
     batch: list[dict[str, Any]] = []
-    for workflow in launchpad.db[WORKFLOWS].find({}, {"nodes": 1, "fw_states": 1}):
+    for workflow in launchpad.workflows.find({}, {"nodes": 1, "fw_states": 1}):
         batch.append(workflow)
         if len(batch) == _BATCH:
             count += _compare_batch(launchpad, batch)
@@ -202,7 +202,7 @@ def _compare_batch(launchpad: ServerLaunchPad, batch: list[dict[str, Any]]) -> i
     from cathodeflow.dispatch.workflow_lock import WorkflowLock
 
     ids = [fw_id for workflow in batch for fw_id in workflow["nodes"]]
-    found = launchpad.db[FIREWORKS].find({"fw_id": {"$in": ids}}, {"fw_id": 1, "state": 1})
+    found = launchpad.fireworks.find({"fw_id": {"$in": ids}}, {"fw_id": 1, "state": 1})
     states = {firework["fw_id"]: firework["state"] for firework in found}
     count = 0
     for workflow in batch:

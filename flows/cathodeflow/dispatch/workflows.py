@@ -49,12 +49,15 @@ class ReportedFailure:
         Where it ran.
     ended : datetime or None
         When, UTC.
+    launch_id : int or None
+        Which launch said it; None for a job that was never launched.
     """
 
     reason: str
     message: str
     folder: Path | None = None
     ended: datetime | None = None
+    launch_id: int | None = None
 
 
 def workflow_states(project: Project, campaign: str, kind: JobKind, keys: Sequence[str]) -> list[WorkflowState]:
@@ -116,7 +119,7 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
     said = message if "." in name or not message else last_line
     launch = details.launches[-1]
     ended = None if launch.ended is None else in_utc(_as_datetime(launch.ended))
-    return ReportedFailure(details.reason or "calculation_error", said, launch.directory, ended)
+    return ReportedFailure(details.reason or "calculation_error", said, launch.directory, ended, launch.launch_id)
 
 
 def _as_datetime(moment: datetime | str) -> datetime:

@@ -45,6 +45,8 @@ class CampaignRecord(Document):
         Compositions to be validated, pristine host first.
     message : str
         Why it is where it is, for people.
+    undelivered_events : list of dict
+        Lines of the log written with the last change and on their way to the collection of events.
     """
 
     definition: dict[str, Any]
@@ -65,6 +67,7 @@ class CampaignRecord(Document):
     finished_at: Moment | None = None
     software: dict[str, str] = {}
     lease: Lease | None = None
+    undelivered_events: list[dict[str, Any]] = []
 
 
 class EventRecord(Document):
@@ -94,6 +97,7 @@ class AttemptRecord(Document):
     key: str
     attempt: int
     fw_id: int | None
+    launch_id: int | None = None
     outcome: Outcome
     reason: Reason
     message: str = ""
