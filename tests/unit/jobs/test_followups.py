@@ -25,7 +25,7 @@ from cathodeflow.errors import CalculationError, DefinitionError, MissingDepende
 from cathodeflow.jobs.followups import bader as bader_room
 from cathodeflow.jobs.followups import density_difference as difference_room
 from cathodeflow.jobs.followups.bader import bader, bader_result, reference_charges
-from cathodeflow.jobs.followups.bonding import bonding_result
+from cathodeflow.jobs.followups.bonding import bonding, bonding_result
 from cathodeflow.jobs.followups.branch import Found, branch_output, preset_for
 from cathodeflow.jobs.followups.density_difference import density_difference, difference_result
 from cathodeflow.jobs.followups.gap import edges_part, gap
@@ -208,10 +208,10 @@ def test_static_run_is_prepared_for_the_branches_that_are_asked() -> None:
     assert needed_overrides(CELL, FOLLOWUPS) == {}
     light = FOLLOWUPS | {"branches": ["bader"], "static_preset": "s0_pdos"}
     assert preset_for("static", light, needed_overrides(CELL, light)).incar_values["LAECHG"] is True
-    bonding = FOLLOWUPS | {"branches": ["bonding"]}
-    changed = needed_overrides(CELL, bonding)
+    wanted = FOLLOWUPS | {"branches": ["bonding"]}
+    changed = needed_overrides(CELL, wanted)
     assert (changed["incar.ISYM"], changed["incar.LWAVE"]) == (0, True)
-    assert changed["incar.NBANDS"] == bands_for_lobster(CELL, bonding)
+    assert changed["incar.NBANDS"] == bands_for_lobster(CELL, wanted)
     # Na_pv 3s 2p, V_pv and Fe_pv 4s 3p 3d, O and F 2s 2p: LOBSTER wants a band for each.
     assert changed["incar.NBANDS"] >= 2 * 4 + 2 * 9 + 4 * 4
 
@@ -219,6 +219,15 @@ def test_static_run_is_prepared_for_the_branches_that_are_asked() -> None:
 def test_the_campaigns_own_word_wins_over_what_a_branch_needs() -> None:
     section = FOLLOWUPS | {"branches": ["bonding"], "overrides": {"static.incar.NBANDS": 99}}
     assert preset_for("static", section, needed_overrides(CELL, section)).incar_values["NBANDS"] == 99
+
+
+def test_a_potcar_without_a_lobster_basis_costs_the_bonds_alone(static_output: dict[str, Any]) -> None:
+    overrides = FOLLOWUPS["overrides"] | {"static.potcar_symbols.Na": "Na_GW"}
+    section = FOLLOWUPS | {"branches": ["bonding"], "overrides": overrides}
+    assert needed_overrides(CELL, section) == {}
+    output = run(bonding, static_output, **section)
+    assert ended(output) == ("quarantined", "prerequisite_failed")
+    assert "Na_GW" in output["message"]
 
 
 # Density of states

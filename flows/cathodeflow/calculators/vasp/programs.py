@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +106,10 @@ def programs_of(engine: Mapping[str, Any]) -> Programs:
         raise DefinitionError(f"follow-ups need electrons: engine vasp or rehearsal, not {name or 'none'}")
     given = engine.get("parameters") or {}
     checked = read_parameters(given)
-    limits = {"wall_time_s": checked.wall_time_s, "frozen_s": checked.frozen_s, "attempt": read_attempt()}
+    real = Programs(attempt=read_attempt(), wall_time_s=checked.wall_time_s, frozen_s=checked.frozen_s)
     if name == "vasp":
-        return Programs(**limits)
+        return real
     from cathodeflow.calculators.rehearsal.engine import FROZEN_S, POLLING_S, read_rehearsal
 
-    limits["frozen_s"] = checked.frozen_s or FROZEN_S
-    return Programs(read_rehearsal(str(engine.get("model") or "chgnet-0.3.0"), given), POLLING_S, **limits)
+    rehearsal = read_rehearsal(str(engine.get("model") or "chgnet-0.3.0"), given)
+    return replace(real, rehearsal=rehearsal, polling_s=POLLING_S, frozen_s=real.frozen_s or FROZEN_S)

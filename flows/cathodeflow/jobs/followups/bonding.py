@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from cathodeflow.calculators.lobster.outputs import LobsterResult
+    from cathodeflow.calculators.vasp.preset import VaspPreset
     from cathodeflow.records.followup import BondingResult
 
 CUTOFF = 2.8
@@ -50,21 +52,30 @@ def bonding(
     ------
     CalculationError
         LOBSTER failed in a way that another attempt may not repeat.
-    DefinitionError
-        There is no basis for an element's POTCAR.
     """
     return branch_output(
         Branch.BONDING,
         engine,
         followups,
-        lambda: (_polyhedra(crystal), static_folder(static)),
-        lambda found: _lobster(*found, engine, followups),
+        lambda: _prepared(static, crystal, followups),
+        lambda prepared: _lobster(prepared, engine),
         static=static,
     )
 
 
-def _polyhedra(crystal: Mapping[str, Any]) -> Structure:
-    """Return the cell, or refuse one without transition metals or ligands."""
+@dataclass(frozen=True)
+class _Prepared:
+    """What LOBSTER is run with."""
+
+    structure: Structure
+    folder: Path
+    preset: VaspPreset
+    basis: dict[str, tuple[str, ...]]
+
+
+def _prepared(static: Mapping[str, Any], crystal: Mapping[str, Any], followups: Mapping[str, Any]) -> _Prepared:
+    """Return what LOBSTER is run with, or refuse a cell without transition metals, ligands or a basis."""
+    from cathodeflow.jobs.followups.static import basis_of
     from cathodeflow.records.crystal import Crystal
 
     structure = Crystal.model_validate(crystal).to_structure()
@@ -73,33 +84,31 @@ def _polyhedra(crystal: Mapping[str, Any]) -> Structure:
             "the cell has no transition metal with oxygen or fluorine, so that there are no bonds to measure",
             Reason.PREREQUISITE_FAILED.value,
         )
-    return structure
+    preset = preset_for("static", followups)
+    return _Prepared(structure, static_folder(static), preset, basis_of(structure, preset))
 
 
 def _centres(structure: Structure) -> list[int]:
     return [index for index, site in enumerate(structure) if site.specie.block == "d"]
 
 
-def _lobster(structure: Structure, source: Path, engine: Mapping[str, Any], followups: Mapping[str, Any]) -> Found:
-    from cathodeflow.calculators.lobster.inputs import lobster_basis
+def _lobster(prepared: _Prepared, engine: Mapping[str, Any]) -> Found:
     from cathodeflow.calculators.lobster.run import NEEDED, bring_vasp_files, run_lobster
     from cathodeflow.calculators.vasp.input_sets import written_order
     from cathodeflow.calculators.vasp.programs import programs_of
     from cathodeflow.calculators.vasp.static import remove
-    from cathodeflow.jobs.followups.static import potcar_symbols
 
-    preset = preset_for("static", followups)
-    basis = lobster_basis(potcar_symbols(structure, preset))
+    structure, values = prepared.structure, prepared.preset.incar_values
     written = type(structure).from_sites([structure[index] for index in written_order(structure)])
     folder = Path.cwd() / LOBSTER_FOLDER
-    bring_vasp_files(source, folder)
+    bring_vasp_files(prepared.folder, folder)
     programs = programs_of(engine)
-    sigma = None if int(preset.incar_values.get("ISMEAR", -5)) == -5 else float(preset.incar_values.get("SIGMA", 0.2))
+    sigma = None if int(values.get("ISMEAR", -5)) == -5 else float(values.get("SIGMA", 0.2))
     with programs.available():
         done = run_lobster(
             folder,
             written,
-            basis,
+            prepared.basis,
             cutoff=CUTOFF,
             centres={structure[index].specie.symbol for index in _centres(structure)},
             wall_time_s=programs.seconds_left(),
@@ -107,7 +116,7 @@ def _lobster(structure: Structure, source: Path, engine: Mapping[str, Any], foll
         )
     for name in NEEDED:
         remove(folder, name)  # links and copies of what the static run has
-    remove(source, "WAVECAR")
+    remove(prepared.folder, "WAVECAR")
     return Found(
         bonding_result(structure, done.result),
         message="; ".join(done.result.quality.warnings),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from cathodeflow.calculators.bader.chgcar import DensityFile
+    from cathodeflow.records.calculation import Intervention, Override
     from cathodeflow.records.followup import DensityDifferenceResult
     from cathodeflow.science.electronic.density import GridDensity
 
@@ -37,7 +38,7 @@ AXIS = 2
 # What serves other branches is of no use in a part; the number of bands belongs to the whole.
 _OF_THE_PARTS = {"incar.LAECHG": False, "incar.LWAVE": True, "incar.LCHARG": True, "incar.NEDOS": 301}
 _NOT_OF_THE_PARTS = ("incar.NBANDS", "incar.ISYM", *_OF_THE_PARTS)
-_OF_THE_IONS = {"incar.ISMEAR": 0, "incar.SIGMA": 0.05}
+_OF_THE_IONS: dict[str, Any] = {"incar.ISMEAR": 0, "incar.SIGMA": 0.05}
 """Lone ions in a cell have half-filled s levels, which the tetrahedron method does not bring to converge."""
 
 
@@ -116,8 +117,12 @@ def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any
 
     grid = dict(zip(("incar.NGXF", "incar.NGYF", "incar.NGZF"), whole.density.density.values.shape, strict=True))
     programs = programs_of(engine)
-    densities, presets, overrides, interventions = [], [], [], []
-    runs = ((FRAMEWORK_FOLDER, whole.inside, {}), (IONS_FOLDER, whole.outside, _OF_THE_IONS))
+    densities: list[GridDensity] = []
+    presets: list[str] = []
+    overrides: list[Override] = []
+    interventions: list[Intervention] = []
+    none: dict[str, Any] = {}
+    runs = ((FRAMEWORK_FOLDER, whole.inside, none), (IONS_FOLDER, whole.outside, _OF_THE_IONS))
     with programs.available():
         for name, sites, own in runs:
             part = type(whole.structure).from_sites([whole.structure[index] for index in sites])

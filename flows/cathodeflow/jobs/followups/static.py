@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobflow.core.job import job
 
+from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.jobs.followups.branch import (
     STATIC_FOLDER,
     Found,
@@ -15,7 +17,7 @@ from cathodeflow.jobs.followups.branch import (
     overrides_of,
     preset_for,
 )
-from cathodeflow.records.outcomes import Branch
+from cathodeflow.records.outcomes import Branch, Reason
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -68,13 +70,35 @@ def needed_overrides(structure: Structure, followups: Mapping[str, Any]) -> dict
     if Branch.BADER in branches:
         needed["incar.LAECHG"] = True
     if Branch.BONDING in branches:
-        needed |= {"incar.LWAVE": True, "incar.ISYM": 0, "incar.NBANDS": bands_for_lobster(structure, followups)}
+        # Without a basis that branch alone is lost, and says so: the others can do with fewer bands.
+        with suppress(NoBasisError):
+            needed |= {"incar.NBANDS": bands_for_lobster(structure, followups), "incar.LWAVE": True, "incar.ISYM": 0}
     return needed
 
 
+class NoBasisError(CalculationError):
+    """LOBSTER has no basis functions for a POTCAR of the cell."""
+
+
+def basis_of(structure: Structure, preset: VaspPreset) -> dict[str, tuple[str, ...]]:
+    """Return LOBSTER's basis functions of each element of a cell.
+
+    Raises
+    ------
+    NoBasisError
+        One has none.
+    """
+    from cathodeflow.calculators.lobster.inputs import lobster_basis
+
+    try:
+        return lobster_basis(potcar_symbols(structure, preset))
+    except DefinitionError as error:
+        raise NoBasisError(str(error), Reason.PREREQUISITE_FAILED.value) from error
+
+
 def bands_for_lobster(structure: Structure, followups: Mapping[str, Any]) -> int:
-    """Return how many bands LOBSTER and VASP need of a cell."""
-    from cathodeflow.calculators.lobster.inputs import lobster_basis, minimal_n_bands
+    """Return how many bands LOBSTER and VASP need of a cell; raises NoBasisError."""
+    from cathodeflow.calculators.lobster.inputs import minimal_n_bands
     from cathodeflow.calculators.vasp.materials_project import magnetic_moment
     from cathodeflow.calculators.vasp.valences import valence_electrons
 
@@ -85,7 +109,7 @@ def bands_for_lobster(structure: Structure, followups: Mapping[str, Any]) -> int
     moments = [preset.magnetic_moment_values.get(element, magnetic_moment(element)) for element in elements]
     return minimal_n_bands(
         structure,
-        lobster_basis(symbols),
+        basis_of(structure, preset),
         sum(valence_electrons(symbols[element], functional) for element in elements),
         unpaired=sum(map(abs, moments)),
     )
