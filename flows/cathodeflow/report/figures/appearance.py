@@ -25,17 +25,16 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans
 
 def new_figure(height: int = 420) -> go.Figure:
     """Return an empty figure with the report's look, `height` pixels high."""
-    figure = go.Figure()
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 64, "r": 20, "t": 24, "b": 56},
-        font={"family": FONT, "size": 13, "color": INK},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": BLUE},
-        hoverlabel={"font": {"family": FONT, "size": 12}, "align": "left"},
-        legend={
+    layout = {
+        "template": "none",
+        "height": height,
+        "margin": {"l": 64, "r": 20, "t": 24, "b": 56},
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": BLUE},
+        "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left"},
+        "legend": {
             "orientation": "h",
             "x": 0,
             "y": 1.02,
@@ -43,10 +42,10 @@ def new_figure(height: int = 420) -> go.Figure:
             "yanchor": "bottom",
             "bgcolor": "rgba(0,0,0,0)",
         },
-    )
-    figure.update_xaxes(**axis_look())
-    figure.update_yaxes(**axis_look())
-    return figure
+        "xaxis": axis_look(),
+        "yaxis": axis_look(),
+    }
+    return go.Figure(layout=layout)  # in one go: updating a figure piece by piece takes ten times as long
 
 
 def axis_look() -> dict[str, Any]:
