@@ -141,6 +141,33 @@ WRONG = {
     "unknown engine": ("name: pair", "name: vaps", "engine.name", 7, "'vaps'"),
     "unknown model": ("name: pair", "name: mlff\n  model: chgnet-9", "engine", 6, "choose one of chgnet-0.3.0"),
     "unknown engine parameter": ("name: pair", "name: pair\n  parameters: {warp: 9}", "engine", 6, "'warp'"),
+    "follow-ups of a potential": (
+        *("budget:", "followups:\n  branches: [gap]\nbudget:"),
+        *("followups.branches", 11, "engine pair is a potential and has no electrons"),
+    ),
+    "unknown preset of a follow-up": (
+        *("budget:", "followups:\n  static_preset: s9_static\nbudget:"),
+        *("followups.static_preset", 11, "no VASP preset 's9_static'"),
+    ),
+    "preset of another stage": (
+        *("budget:", "followups:\n  hybrid_preset: s0_static\nbudget:"),
+        *("followups.hybrid_preset", 11, "is of stage static; this run needs one of hse"),
+    ),
+    "unknown override of a follow-up": (
+        *("budget:", "followups:\n  overrides:\n    static.incar.ENCUTT: 600\nbudget:"),
+        *("followups.overrides.static.incar.ENCUTT", 12, "no INCAR tag 'ENCUTT'"),
+    ),
+    "override of no run": (
+        *("budget:", "followups:\n  overrides: {incar.ENCUT: 600}\nbudget:"),
+        *("followups.overrides.incar.ENCUT", 11, "keys begin with static or hybrid"),
+    ),
+    "overrides that exclude each other": (
+        *(
+            "budget:",
+            "followups:\n  overrides: {static.kpoints.grid: [2, 2, 2], static.kpoints.spacing: 0.2}\nbudget:",
+        ),
+        *("followups.overrides", 11, "exclude each other"),
+    ),
     "unknown packaged host": ("nvpf", "nvfp", "host", 2, "choose from nvpf"),
     "host twice": ("  packaged: nvpf", "  packaged: nvpf\n  name: own", "host", 2, "not both"),
     "name with a space": ("name: trial", "name: my trial", "name", 1, "'my trial'"),

@@ -19,6 +19,12 @@ Location = tuple[str | int, ...]
 HEAVIEST = 94
 """Atomic number of plutonium: CHGNet's table of elements ends there, MEGNet's with it."""
 
+ELECTRONLESS = frozenset({"mlff", "pair"})
+"""Engines that can follow up nothing."""
+
+FOLLOW_UP_STAGES = {"static": "static", "hybrid": "hse"}
+"""Stage of the preset of each follow-up run."""
+
 FEWEST_HELD_OUT = 2
 """Labels of the first round that have to be left for measuring the error."""
 
@@ -81,8 +87,8 @@ def load_host(loaded: DefinitionFile) -> Host:
     ------
     DefinitionError
         A missing crystal file, a ratio that does not fill the sites, a voltage the levels do not have, an engine, model
-        or parameter that does not exist, an element without reference, more labels than candidates
-        or too few of them, a network that does not exist.
+        or parameter that does not exist, follow-ups that cannot be, an element without reference, more labels than
+        candidates or too few of them, a network that does not exist.
     HostError
         The crystals cannot carry the campaign; the message says why.
     """
@@ -96,6 +102,7 @@ def load_host(loaded: DefinitionFile) -> Host:
     _check_ratios(loaded, host)
     _check_voltages(loaded, host)
     _check_engine(loaded)
+    _check_followups(loaded)
     _check_references(loaded, host)
     _check_labels(loaded, host)
     _check_ensemble(loaded)
@@ -172,6 +179,43 @@ def _check_engine(loaded: DefinitionFile) -> None:
         provenance(loaded.definition.engine.model_dump())
     except DefinitionError as error:
         raise loaded.refusal(("engine",), str(error)) from error
+
+
+def _check_followups(loaded: DefinitionFile) -> None:
+    """Refuse follow-ups of an engine without electrons, and presets or overrides that do not exist."""
+    from cathodeflow.calculators.vasp.preset import load_preset
+
+    section, engine = loaded.definition.followups, loaded.definition.engine.name
+    if section.branches and engine in ELECTRONLESS:
+        message = f"engine {engine} is a potential and has no electrons: leave this out, or use engine vasp"
+        raise loaded.refusal(("followups", "branches"), message)
+    names = {"static": section.static_preset, "hybrid": section.hybrid_preset}
+    for role, stage in FOLLOW_UP_STAGES.items():
+        location: Location = ("followups", f"{role}_preset")
+        try:
+            found = load_preset(names[role]).stage
+        except DefinitionError as error:
+            raise loaded.refusal(location, str(error)) from error
+        if found != stage:
+            raise loaded.refusal(location, f"preset {names[role]} is of stage {found}; this run needs one of {stage}")
+    for key, value in section.overrides.items():
+        location = ("followups", "overrides", key)
+        role, _, name = key.partition(".")
+        if role not in names or not name:
+            message = f"keys begin with {' or '.join(names)}, then a preset's key, such as static.kpoints.grid"
+            raise loaded.refusal(location, message)
+        try:
+            load_preset(names[role], {name: value})
+        except DefinitionError as error:
+            raise loaded.refusal(location, str(error)) from error
+    for role, preset in names.items():
+        together = {
+            key.partition(".")[2]: value for key, value in section.overrides.items() if key.startswith(f"{role}.")
+        }
+        try:
+            load_preset(preset, together)
+        except DefinitionError as error:  # each is allowed, not both
+            raise loaded.refusal(("followups", "overrides"), str(error)) from error
 
 
 def _check_references(loaded: DefinitionFile, host: Host) -> None:

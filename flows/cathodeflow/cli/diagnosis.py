@@ -7,11 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata, util
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cathodeflow.calculators.vasp.requirements import Finding
+    from cathodeflow.campaign.definition import CampaignDefinition
+    from cathodeflow.science.hosts.host import Host
 
 PACKAGES_OF_NOTE = (
     "torch",
@@ -44,7 +50,7 @@ class Check:
     Attributes
     ----------
     room : str
-        What it belongs to: environment, models, engines, workers, project.
+        What it belongs to: environment, models, engines, workers, project, definition.
     name : str
         What was looked at.
     health : Health
@@ -161,11 +167,50 @@ def _check_potential() -> Check:
 
 def check_engines() -> Iterator[Check]:
     """Look for programs and services that are optional on a laptop."""
-    vasp = os.environ.get("ATOMATE2_VASP_CMD", "vasp_std").split()
-    yield _program("VASP", vasp[-1] if vasp else "vasp_std", "the engine vasp is off; mlff does not need it")
-    yield _program("LOBSTER", "lobster", "no bonding analysis")
+    from cathodeflow.calculators.vasp import requirements
+
+    yield Check(
+        "engines", "rehearsal", Health.OK, "its stand-ins ship with the package: no VASP, no POTCARs, no LOBSTER"
+    )
+    off = "the engine vasp is off; mlff and rehearsal do not need it"
+    yield _of_findings("VASP", requirements.check_vasp(_vasp_command()), _vasp_command(), off)
+    yield _potcar_library(off)
+    lobster = requirements.check_lobster()
+    yield _of_findings(
+        "LOBSTER", lobster, shutil.which("lobster") or "", "no follow-up branch bonding with engine vasp"
+    )
+    bader = shutil.which("bader") or "pybader"
+    yield _of_findings("Bader", requirements.check_bader(), bader, "no follow-up branch bader with engine vasp")
     yield _program("Slurm", "sbatch", "jobs run on this machine only")
     yield _program("MongoDB", "mongod", "the embedded store is used, which serves one machine")
+
+
+def _vasp_command() -> str:
+    from cathodeflow.campaign.readiness import vasp_command
+
+    return vasp_command()
+
+
+def _potcar_library(cost: str) -> Check:
+    from cathodeflow.calculators.vasp.potcar_library import functionals, library_folder
+
+    folder = library_folder()
+    if folder is None:
+        remedy = "set PMG_VASP_PSP_DIR to the folder that `pmg config -p` made of the licensed library"
+        return Check("engines", "POTCAR library", Health.OFF, "none", cost, remedy)
+    there = functionals()
+    if not there:
+        return Check("engines", "POTCAR library", Health.OFF, f"{folder} holds no POTCARs", cost)
+    return Check("engines", "POTCAR library", Health.OK, f"{folder} with {', '.join(there)}")
+
+
+def _of_findings(name: str, findings: Iterable[Finding], found: str, cost: str) -> Check:
+    """Sum up the findings about an optional program."""
+    listed = list(findings)
+    if not listed:
+        return Check("engines", name, Health.OK, found)
+    problems = "; ".join(finding.problem for finding in listed)
+    return Check("engines", name, Health.OFF, problems, cost, listed[0].remedy)
 
 
 def _program(name: str, executable: str, cost: str) -> Check:
@@ -173,6 +218,29 @@ def _program(name: str, executable: str, cost: str) -> Check:
     if path:
         return Check("engines", name, Health.OK, path)
     return Check("engines", name, Health.OFF, f"no {executable} on the path", cost)
+
+
+def check_definition(definition: CampaignDefinition, host: Host) -> Iterator[Check]:
+    """Look for all that a campaign needs on the machines of its workers, taking this one for such."""
+    from cathodeflow.campaign.readiness import lacks, missing_network
+
+    engine = definition.engine.name
+    missing = lacks(definition, host)
+    if not missing:
+        wanted = {"vasp": "VASP, POTCARs and follow-up programs are here", "rehearsal": "nothing but this package"}
+        yield Check("definition", f"engine {engine}", Health.OK, wanted.get(engine, "needs no program"))
+    for lack in missing:
+        cost = f"stops {lack.stopped}; `cflow launch` refuses it here without --workers-elsewhere"
+        yield Check("definition", lack.subject, Health.BROKEN, lack.problem, cost, lack.remedy)
+    network = missing_network(definition)
+    if network is None:
+        yield Check("definition", "network", Health.OK, definition.surrogate.pretrained)
+    else:
+        name = definition.surrogate.pretrained
+        cost = "the campaign stops at its first training"
+        yield Check(
+            "definition", "network", Health.BROKEN, f"{name} is not installed", cost, f"cflow model install {name}"
+        )
 
 
 def check_workers() -> Iterator[Check]:
@@ -303,8 +371,10 @@ def _check_store(folder: Path) -> Iterator[Check]:
         )
 
 
-def all_checks(folder: Path, *, online: bool) -> list[tuple[str, Callable[[], Iterator[Check]]]]:
-    """Name the checks to run, in order, each with a function that runs it."""
+def all_checks(
+    folder: Path, *, online: bool, definition: CampaignDefinition | None = None, host: Host | None = None
+) -> list[tuple[str, Callable[[], Iterator[Check]]]]:
+    """Name the checks to run, in order, each with a function that runs it; a definition with its host adds its own."""
     checks: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("Python and packages", check_python),
         ("torch", check_hardware),
@@ -313,6 +383,9 @@ def all_checks(folder: Path, *, online: bool) -> list[tuple[str, Callable[[], It
         ("models", check_models),
         ("job modules", check_workers),
     ]
+    if definition is not None and host is not None:
+        asked, built = definition, host
+        checks.append(("definition", lambda: check_definition(asked, built)))
     if online:
         checks.insert(2, ("package index", check_network))
     return checks

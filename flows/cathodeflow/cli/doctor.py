@@ -18,17 +18,30 @@ _COLOURS = {"ok": "green", "off": "bright_black", "warning": "yellow", "broken":
 
 
 def doctor(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A campaign definition: also what it needs.", show_default="none"),
+    ] = None,
     project: ProjectOption = Path(),
     online: Annotated[bool, typer.Option("--online", help="Also ask whether pip reaches a package index.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what is installed, what is missing and what that costs. Exit code 1 when something needed is broken."""
+    """Say what is installed, what is missing and what that costs. Exit code 1 when something needed is broken.
+
+    With a definition, what its engine and its follow-ups need counts as needed.
+    """
     from cathodeflow.cli.diagnosis import Health, all_checks
     from cathodeflow.cli.output import print_json, say
 
+    definition, host = None, None
+    if file is not None:
+        from cathodeflow.campaign.definition_file import load_host, read_definition
+
+        loaded = read_definition(file)
+        definition, host = loaded.definition, load_host(loaded)
     found: list[Check] = []
     room = ""
-    for _name, run_check in all_checks(project, online=online):
+    for _name, run_check in all_checks(project, online=online, definition=definition, host=host):
         for check in run_check():
             found.append(check)
             if as_json:

@@ -35,6 +35,13 @@ def functional_folder(functional: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def functionals() -> tuple[str, ...]:
+    """Return the functionals, by pymatgen's names, that this machine has POTCARs of."""
+    from pymatgen.io.vasp.inputs import PotcarSingle
+
+    return tuple(sorted(name for name in PotcarSingle.functional_dir if library_has(name)))
+
+
 def library_has(functional: str) -> bool:
     """Say whether this machine has POTCARs of a functional."""
     return functional_folder(functional) is not None

@@ -118,13 +118,9 @@ def _check_potcar(functional: str, symbol: str) -> Iterator[Finding]:
 
 
 def check_lobster() -> Iterator[Finding]:
-    """Look for LOBSTER, and for what atomate2 needs to start it."""
+    """Look for LOBSTER."""
     if shutil.which("lobster") is None:
         yield Finding("LOBSTER", "there is no lobster on the path", "install it from its makers (cohp.de)", ("cohp",))
-    missing = [module for module in ("ijson", "lobsterpy") if importlib.util.find_spec(module) is None]
-    if missing:
-        remedy = f"pip install {' '.join(missing)}"
-        yield Finding("LOBSTER", f"the package {missing[0]} is not installed", remedy, ("cohp",))
 
 
 def check_bader() -> Iterator[Finding]:
