@@ -198,14 +198,22 @@ def _run(command: list[str], folder: Path, timeout_s: float) -> None:
         ) from error
     except subprocess.CalledProcessError as error:
         last = (error.stderr or error.stdout or "").strip().splitlines()[-1:] or ["no message"]
-        reason = "killed" if error.returncode < 0 or error.returncode > 128 else "exit_code"
         raise CalculationError(
-            f"The charge analysis ({name}) ended with {error.returncode}: {last[0]}", reason
+            f"The charge analysis ({name}) ended with {error.returncode}: {last[0]}", _reason_of(error)
         ) from error
     except OSError as error:
         raise CalculationError(
             f"The charge analysis ({name}) cannot be started: {error}.", "missing_program"
         ) from error
+
+
+def _reason_of(error: subprocess.CalledProcessError) -> str:
+    """Return the outcome reason of a program that ended with an error."""
+    if "No space left on device" in (error.stderr or ""):
+        return "disk_full"
+    if "oom_kill" in (error.stderr or ""):
+        return "out_of_memory"
+    return "killed" if error.returncode < 0 or error.returncode > 128 else "exit_code"
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custodian import Custodian
-from custodian.custodian import CustodianError
+from custodian.custodian import Custodian, CustodianError
 from custodian.lobster.handlers import EnoughBandsValidator, LobsterFilesValidator
 from custodian.lobster.jobs import LOBSTEROUTPUT_FILES, LobsterJob
 
 from cathodeflow.calculators.lobster.inputs import write_lobsterin
 from cathodeflow.calculators.lobster.outputs import LobsterResult, read_lobster
-from cathodeflow.calculators.vasp.results import Intervention, interventions_in
+from cathodeflow.calculators.vasp.results import interventions_in
 from cathodeflow.errors import CalculationError
+from cathodeflow.records.calculation import Intervention
 from cathodeflow.science.electronic.bonding import CHARGE_SPILLING_LIMIT, check_charge_spilling
 
 if TYPE_CHECKING:
@@ -227,9 +227,10 @@ def _under_custodian(job: _TimedLobsterJob, folder: Path) -> None:
     """Run the job with custodian's validators; raise CalculationError with the true reason of a failure."""
     failure: CustodianError | None = None
     try:
-        Custodian(
+        custodian: Any = Custodian(
             [], [job], validators=[LobsterFilesValidator(), EnoughBandsValidator()], max_errors=1, directory=str(folder)
-        ).run()
+        )
+        custodian.run()
     except CustodianError as error:
         failure = error
     except OSError as error:

@@ -122,6 +122,8 @@ def test_a_cut_density_is_refused(here, capsys):
     ("fault", "reason"),
     [
         ({"kind": "killed"}, "killed"),
+        ({"kind": "out_of_memory"}, "out_of_memory"),
+        ({"kind": "disk_full"}, "disk_full"),
         ({"kind": "exit_code", "code": 5}, "exit_code"),
         ({"kind": "truncated", "fraction": 0.6}, "broken_output"),
         ({"kind": "frozen"}, "timeout"),
