@@ -39,3 +39,33 @@ def test_a_dry_launch_is_a_plan(cflow: Cflow, tmp_path: Path):
     words = cflow("launch", DEMO, "-p", tmp_path / "new", "--dry-run").stdout
     assert words.endswith("Dry run: nothing was written.\n")
     assert not (tmp_path / "new").exists()
+
+
+VASP = """name: next
+host: {packaged: nvpf}
+elements: [V, Mo]
+engine: {name: vasp}
+labels: {total: 20}
+followups: {branches: [gap]}
+"""
+
+
+def test_the_runs_of_vasp_are_priced_kind_by_kind(cflow: Cflow, tmp_path: Path):
+    definition = tmp_path / "campaign.yaml"
+    definition.write_text(VASP)
+    plan = json.loads(cflow("plan", definition, "-p", tmp_path, "--json").stdout)
+    assert [(row["stage"], row["kind"]) for row in plan["dft"]] == [
+        *(("reference", "reference"), ("label", "relaxation"), ("validate", "relaxation")),
+        *(("follow_up", "static"), ("follow_up", "gap")),
+    ]
+    words = cflow("plan", definition, "-p", tmp_path, "--cores", "1000").stdout
+    assert "wall h, 1000 cores" in words
+    assert "87,870 structures × 2 h on 68 processors, one after another, are 20.0 years" in words
+    assert "11,950,320 core-hours" in words
+    for sentence in plan["assumptions"]:
+        assert f"- {sentence}" in words
+
+
+def test_the_papers_sum_is_told_of_a_potential_when_asked(cflow: Cflow, tmp_path: Path):
+    assert "20.0 years" not in cflow("plan", DEMO, "-p", tmp_path).stdout
+    assert "20.0 years" in cflow("plan", DEMO, "-p", tmp_path, "--worked-example").stdout
