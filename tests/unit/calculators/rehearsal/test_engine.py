@@ -136,7 +136,10 @@ def test_the_end_of_every_fault_is_known() -> None:
     assert set(ENDS) == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = {"frozen", "unconverged_ionic", "unconverged_electronic"}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KINDS])
 def test_each_fault_is_repaired_or_ends_with_its_true_reason(relax: Relax, kind: str) -> None:
     fault = {"kind": kind, "step": 2, "code": 3, "fraction": 0.7}
     if ENDS[kind] is not None:
@@ -158,11 +161,14 @@ def test_custodian_cannot_mend_what_it_meets_before_the_first_electronic_step(re
     assert ended.value.reason == "exit_code"
 
 
-@pytest.mark.parametrize(("kind", "step"), [("zbrent", 1), ("zbrent", 3), ("edddav", 3)])
+@pytest.mark.parametrize(
+    ("kind", "step"), [("zbrent", 1), pytest.param("zbrent", 3, marks=pytest.mark.slow), ("edddav", 3)]
+)
 def test_the_unrelaxed_energy_survives_a_restart_at_any_step(relax: Relax, kind: str, step: int) -> None:
     require_right_energies(relax({"kind": kind, "step": step}))
 
 
+@pytest.mark.slow
 def test_it_survives_two_restarts_and_a_second_relaxation(relax: Relax) -> None:
     found = relax({"kind": "zbrent", "step": 2}, {"kind": "zbrent", "step": 3, "times": 2}, double_relax=True)
     require_right_energies(found)
@@ -170,6 +176,7 @@ def test_it_survives_two_restarts_and_a_second_relaxation(relax: Relax) -> None:
     assert len(found.interventions) >= 2
 
 
+@pytest.mark.slow
 def test_a_relaxation_stopped_twice_goes_on_twice_with_the_first_energy(relax: Relax) -> None:
     places = []
     for attempt in (1, 2):
