@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
-from cathodeflow.campaign.event_log import Line
+from cathodeflow.campaign.event_log import Line, deliver
 from cathodeflow.campaign.policy import Decision, Failure, JobView, StageSnapshot, decide, next_stage
 from cathodeflow.campaign.resubmission import Action
 from cathodeflow.campaign.stages.selection import all_candidates, choose_candidates, choose_shortlist
@@ -95,6 +95,8 @@ def advance(
         The campaign after the tick.
     """
     campaign = transitions.read_campaign(project, name)
+    if campaign.undelivered_events:
+        deliver(project, name)
     if campaign.state != CampaignState.RUNNING or campaign.stage == Stage.DONE:
         return campaign
     context = StageContext(project, campaign, recipes or default_recipes())
