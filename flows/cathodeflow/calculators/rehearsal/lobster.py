@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cathodeflow.calculators.rehearsal.faults import Fault
     from cathodeflow.calculators.rehearsal.lobster_inputs import LobsterInputs
 
-VERSION = "v5.1.1"
+VERSION = "v5.1.1-rehearsal"
+"""Whose formats the files have; a record keeps it, and must say what it is."""
 CHARGE_SPILLING, TOTAL_SPILLING = 1.0, 2.5  # percent, of each spin
 BAD_SPILLING = 12.0  # percent, of the fault charge_spilling
 
