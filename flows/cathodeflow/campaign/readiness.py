@@ -59,6 +59,13 @@ def vasp_command() -> str:
     return str(Atomate2Settings().VASP_CMD)
 
 
+def lobster_command() -> str:
+    """Return how LOBSTER is started here."""
+    from cathodeflow.calculators.lobster.run import lobster_command as command
+
+    return command()
+
+
 def lacks(definition: CampaignDefinition, host: Host) -> list[Lack]:
     """List what a campaign needs and this machine lacks.
 
@@ -83,6 +90,7 @@ def _findings(definition: CampaignDefinition, host: Host) -> Iterator[Finding]:
     from cathodeflow.calculators.potentials.elements import reference_elements
     from cathodeflow.calculators.vasp import requirements
 
+    bonding = "bonding" in definition.followups.branches
     yield from requirements.check_vasp(vasp_command())
     elements = reference_elements(host, substituents(definition))
     seen: set[Finding] = set()
@@ -91,7 +99,7 @@ def _findings(definition: CampaignDefinition, host: Host) -> Iterator[Finding]:
             if finding not in seen:
                 seen.add(finding)
                 yield finding
-    yield from requirements.check_lobster()
+    yield from requirements.check_lobster(lobster_command()) if bonding else ()
     yield from requirements.check_bader()
 
 

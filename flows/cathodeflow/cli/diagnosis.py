@@ -168,12 +168,14 @@ def _check_potential() -> Check:
 def check_engines() -> Iterator[Check]:
     """Look for programs and services that are optional on a laptop."""
     from cathodeflow.calculators.vasp import requirements
+    from cathodeflow.campaign.readiness import lobster_command, vasp_command
 
     yield Check(
         "engines", "rehearsal", Health.OK, "its stand-ins ship with the package: no VASP, no POTCARs, no LOBSTER"
     )
     off = "the engine vasp is off; mlff and rehearsal do not need it"
-    yield _of_findings("VASP", requirements.check_vasp(_vasp_command()), _vasp_command(), off)
+    vasp, lobster = vasp_command(), lobster_command()
+    yield _of_findings("VASP", requirements.check_vasp(vasp), vasp, off)
     yield _potcar_library(off)
     lobster = requirements.check_lobster()
     yield _of_findings(
@@ -183,12 +185,6 @@ def check_engines() -> Iterator[Check]:
     yield _of_findings("Bader", requirements.check_bader(), bader, "no follow-up branch bader with engine vasp")
     yield _program("Slurm", "sbatch", "jobs run on this machine only")
     yield _program("MongoDB", "mongod", "the embedded store is used, which serves one machine")
-
-
-def _vasp_command() -> str:
-    from cathodeflow.campaign.readiness import vasp_command
-
-    return vasp_command()
 
 
 def _potcar_library(cost: str) -> Check:

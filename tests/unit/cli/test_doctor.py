@@ -10,7 +10,8 @@ import pytest
 
 from cathodeflow.calculators.pretrained.megnet_2019 import weights_path
 from cathodeflow.cli import diagnosis
-from cathodeflow.cli.diagnosis import Health, check_models, check_project, check_python, check_workers
+from cathodeflow.cli.diagnosis import Health, check_engines, check_models, check_project, check_python, check_workers
+from cathodeflow.errors import MissingDependencyError
 from cathodeflow.storage.connection import create_project
 
 Cflow = Callable[..., Any]
@@ -98,3 +99,95 @@ def test_the_exit_code_says_whether_something_needed_is_broken(
     assert words.exit_code == data.exit_code == int(broken)
     assert "no bonding analysis → get it" in words.stdout
     assert json.loads(data.stdout)["healthy"] is not broken
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with no program on its path and no POTCARs."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
+    monkeypatch.delenv("ATOMATE2_VASP_CMD", raising=False)
+    return tmp_path
+
+
+VASP = """\
+name: trial
+host: {packaged: lifepo4}
+elements: [Fe, Mn]
+engine: {name: vasp}
+labels: {total: 10}
+screening: {voltage_windows: {}}
+followups: {branches: [gap, bonding]}
+"""
+
+
+def test_engines_that_are_absent_are_off_and_say_what_that_costs(bare: Path):
+    found = by_name(check_engines())
+    assert {found[name].health for name in ("VASP", "POTCAR library", "LOBSTER")} == {Health.OFF}
+    assert all(found[name].cost and found[name].remedy for name in ("VASP", "POTCAR library", "LOBSTER"))
+    assert found["rehearsal"].health == Health.OK
+    assert "no POTCARs" in found["rehearsal"].found
+
+
+def test_a_library_says_whose_potcars_it_holds(bare: Path, monkeypatch: pytest.MonkeyPatch):
+    (bare / "library" / "POT_GGA_PAW_PBE_54").mkdir(parents=True)
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(bare / "library"))
+    library = by_name(check_engines())["POTCAR library"]
+    assert (library.health, library.found) == (Health.OK, f"{bare / 'library'} with PBE_54")
+
+
+def only_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = diagnosis.all_checks
+    monkeypatch.setattr(
+        diagnosis, "all_checks", lambda *a, **k: [c for c in everything(*a, **k) if c[0] == "definition"]
+    )
+
+
+def test_what_a_definition_needs_and_this_machine_lacks_is_broken(
+    cflow: Cflow, bare: Path, monkeypatch: pytest.MonkeyPatch
+):
+    only_the_definition(monkeypatch)
+    (bare / "campaign.yaml").write_text(VASP)
+    result = cflow("doctor", bare / "campaign.yaml", "-p", bare, "--json")
+    assert result.exit_code == 1
+    found = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert {name for name, check in found.items() if check["health"] == "broken"} >= {
+        "VASP",
+        "POTCAR library",
+        "LOBSTER",
+    }
+    assert "the follow-up branch bonding" in found["LOBSTER"]["cost"]
+    assert "--workers-elsewhere" in found["LOBSTER"]["cost"]
+
+
+def test_a_rehearsal_of_the_same_definition_needs_nothing(cflow: Cflow, bare: Path, monkeypatch: pytest.MonkeyPatch):
+    only_the_definition(monkeypatch)
+    (bare / "campaign.yaml").write_text(VASP.replace("name: vasp", "name: rehearsal"))
+    result = cflow("doctor", bare / "campaign.yaml", "-p", bare, "--json")
+    found = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert found["engine rehearsal"]["health"] == "ok"
+    assert {check["health"] for name, check in found.items() if name != "network"} == {"ok"}
+
+
+def test_launch_refuses_what_cannot_run_and_writes_nothing(cflow: Cflow, bare: Path):
+    (bare / "campaign.yaml").write_text(VASP)
+    for more in ((), ("--dry-run",)):
+        with pytest.raises(MissingDependencyError, match=r"the follow-up branch bonding.*--workers-elsewhere"):
+            cflow("launch", bare / "campaign.yaml", "-p", bare / "project", *more)
+        assert not (bare / "project").exists()
+
+
+def test_launch_takes_what_the_workers_machines_can_run(cflow: Cflow, bare: Path):
+    (bare / "campaign.yaml").write_text(VASP)
+    assert cflow("launch", bare / "campaign.yaml", "-p", bare / "project", "--workers-elsewhere").exit_code == 0
+    assert (bare / "project" / "cathodeflow.sqlite").exists()
+
+
+def test_launch_warns_of_a_network_that_is_not_installed(cflow: Cflow, bare: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CATHODEFLOW_CACHE_DIR", str(bare / "cache"))
+    (bare / "campaign.yaml").write_text(VASP.replace("name: vasp", "name: rehearsal"))
+    result = cflow("launch", bare / "campaign.yaml", "-p", bare / "project")
+    assert result.exit_code == 0
+    assert "Warning: megnet-2019 is not installed here" in result.stderr
+    assert "cflow model install megnet-2019" in result.stderr

@@ -117,10 +117,13 @@ def _check_potcar(functional: str, symbol: str) -> Iterator[Finding]:
         yield Finding(f"POTCAR {symbol}", f"{said}, not {expected}", remedy, EVERYTHING)
 
 
-def check_lobster() -> Iterator[Finding]:
-    """Look for LOBSTER."""
-    if shutil.which("lobster") is None:
-        yield Finding("LOBSTER", "there is no lobster on the path", "install it from its makers (cohp.de)", ("cohp",))
+def check_lobster(command: str = "lobster") -> Iterator[Finding]:
+    """Look for LOBSTER, as atomate2's LOBSTER_CMD starts it."""
+    program = next(iter(shlex.split(command)), "lobster")
+    if shutil.which(program) is None:
+        problem = f"there is no {program} on the path"
+        remedy = "install it from its makers (cohp.de), or name its path in ATOMATE2_LOBSTER_CMD"
+        yield Finding("LOBSTER", problem, remedy, ("cohp",))
 
 
 def check_bader() -> Iterator[Finding]:
