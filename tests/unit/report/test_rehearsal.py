@@ -26,6 +26,7 @@ def page(html: str) -> Page:
 def test_the_title_the_banner_and_every_section_say_so(html: str) -> None:
     assert f"<title>{WORD}: " in html
     assert re.search(rf'class="rehearsal-banner"[^>]*><b>{WORD}</b>', html)
+    assert f'@bottom-center {{ content: "{WORD}' in html  # every printed page
     headings = re.findall(r"<h[12]>(.*?)</h[12]>", html, re.S)
     assert len(headings) > 10
     assert [heading for heading in headings if WORD not in heading] == []
