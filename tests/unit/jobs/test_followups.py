@@ -310,6 +310,7 @@ def test_states_are_assigned_where_reference_charges_are_known_and_never_else() 
     assert "V:" not in found.message
 
 
+@pytest.mark.slow
 def test_bader_of_a_finished_run_is_that_of_its_density(static_output: dict[str, Any]) -> None:
     output = run(bader, static_output)
     assert ended(output) == ("done", None), output["message"]

@@ -69,11 +69,6 @@ class Programs:
             raise CalculationError("the allocation ends before another run can start: resubmit it", Reason.WALLTIME)
         return left
 
-    def stopped(self, name: str) -> Path | None:
-        """Return the folder of a run in the attempt that this one goes on from, if there is one."""
-        source = self.attempt.continue_from
-        return None if source is None or not (source / name).is_dir() else source / name
-
     @contextmanager
     def available(self) -> Iterator[None]:
         """Have the programs on the path: the real ones are there, stand-ins are put there until the end."""

@@ -20,6 +20,7 @@ from atomate2.settings import Atomate2Settings
 from cathodeflow.calculators.environment import environment
 from cathodeflow.calculators.vasp import requirements
 from cathodeflow.calculators.vasp.electronic_outputs import existing
+from cathodeflow.calculators.vasp.first_step import chain_of
 from cathodeflow.calculators.vasp.handlers import BUFFER_S, buffer_of
 from cathodeflow.calculators.vasp.input_sets import KPoint, in_order_of
 from cathodeflow.calculators.vasp.makers import PresetStaticMaker, static_maker
@@ -55,7 +56,7 @@ class StaticRun:
     total_moment : float or None
         Of the cell.
     interventions : tuple of Intervention
-        What custodian did, in the stopped attempt that this run goes on from too.
+        What custodian did, in the attempts that this run goes on from too.
     wall_s : float
         s.
     """
@@ -76,9 +77,10 @@ def run_static(
     *,
     band_edges: Sequence[KPoint] = (),
     density_from: Path | None = None,
-    stopped: Path | None = None,
 ) -> StaticRun:
     """Run VASP once on a cell that stays as it is.
+
+    Where `attempt.json` beside `folder` names an earlier attempt that left a WAVECAR there, it starts from that.
 
     Parameters
     ----------
@@ -94,8 +96,6 @@ def run_static(
         k-points without weight of a hybrid run.
     density_from : Path, optional
         Folder of a finished run of this cell whose CHGCAR the run starts from (ICHARG = 1).
-    stopped : Path, optional
-        Folder of the same run where the walltime stopped it: its WAVECAR, if it is there, is what this one starts from.
 
     Returns
     -------
@@ -112,12 +112,12 @@ def run_static(
     # Only the file itself: with the whole folder an old vasprun.xml could pass for this run's.
     if density_from is not None:
         brought.append(bring(density_from, "CHGCAR", folder))
-    before: tuple[Intervention, ...] = ()
-    if stopped is not None and stopped.is_dir():
-        before = interventions_in(stopped)
-        orbitals = existing(stopped, "WAVECAR")
+    earlier = [launch / folder.name for launch in chain_of(folder.parent)[1:]]
+    before = [done for one in reversed(earlier) for done in interventions_in(one)]
+    if earlier:
+        orbitals = existing(earlier[0], "WAVECAR")
         if orbitals.is_file() and orbitals.stat().st_size:
-            bring(stopped, "WAVECAR", folder)
+            bring(earlier[0], "WAVECAR", folder)
     maker = _maker(preset, band_edges, programs)
     undecorated: Any = getattr(PresetStaticMaker.make, "original")  # noqa: B009 - jobflow adds it
     began = time.perf_counter()

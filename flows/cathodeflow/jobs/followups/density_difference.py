@@ -129,7 +129,7 @@ def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any
             preset = preset_for(
                 "static", followups, {**_OF_THE_PARTS, **own, **grid}, without=(*_NOT_OF_THE_PARTS, *own, *grid)
             )
-            run = run_static(part, preset, Path.cwd() / name, programs, stopped=programs.stopped(name))
+            run = run_static(part, preset, Path.cwd() / name, programs)
             remove(run.folder, "WAVECAR")
             densities.append(read_density(existing(run.folder, "CHGCAR")).density)
             presets.append(preset.name)

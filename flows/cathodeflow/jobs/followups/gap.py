@@ -129,7 +129,6 @@ def _hybrid(
             programs,
             band_edges=hybrid_k_points([edges]).tolist(),
             density_from=static_folder(static),
-            stopped=programs.stopped(HYBRID_FOLDER),
         )
     remove(run.folder, "WAVECAR")  # nothing starts from it once the run is done
     return Found(

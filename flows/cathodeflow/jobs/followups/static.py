@@ -141,9 +141,7 @@ def _run(structure: Structure, preset: VaspPreset, engine: Mapping[str, Any], fo
 
     programs = programs_of(engine)
     with programs.available():
-        run = run_static(
-            structure, preset, Path.cwd() / STATIC_FOLDER, programs, stopped=programs.stopped(STATIC_FOLDER)
-        )
+        run = run_static(structure, preset, Path.cwd() / STATIC_FOLDER, programs)
     bands = read_eigenvalues(run.folder)
     edges = edges_part(run.folder, functional_of(structure, preset))
     if Branch.BONDING not in followups["branches"]:
