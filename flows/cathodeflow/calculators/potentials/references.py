@@ -66,14 +66,17 @@ def reference_energy(element: str, engine: Engine) -> ElementalReference:
     tried = []
     tight = replace(engine, settings=replace(engine.settings, max_force=min(engine.settings.max_force, MAX_FORCE)))
     interventions: list[Intervention] = []
+    lost: list[str] = []
     for number, candidate in enumerate(elemental_phases(element), start=1):
         try:
             relaxed = tight.relax_phase(candidate.structure, f"phase-{number}", relax_cell=not candidate.is_molecule)
         except CalculationError as error:
             if error.reason != Reason.NOT_CONVERGED:
                 raise
+            lost.append(f"{candidate.phase}: {error}")
             continue
         if not relaxed.converged:
+            lost.append(f"{candidate.phase}: {relaxed.largest_force:.3f} eV/Å after {relaxed.steps} steps")
             continue
         interventions += relaxed.interventions
         energy = relaxed.energy_after / len(candidate.structure)
@@ -82,7 +85,8 @@ def reference_energy(element: str, engine: Engine) -> ElementalReference:
             best = (energy, candidate.phase, relaxed)
     if best is None:
         raise CalculationError(
-            f"no phase of {element} converged with {engine.provenance}: {_more_steps(engine)} or leave {element} out",
+            f"no phase of {element} converged with {engine.provenance}: {_more_steps(engine)} or leave {element} out "
+            f"({'; '.join(lost)})",
             Reason.NOT_CONVERGED.value,
         )
     energy, phase, relaxed = best
