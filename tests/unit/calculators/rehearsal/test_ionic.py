@@ -15,7 +15,7 @@ class Asked:
     cell = np.diag([3.4, 5.0, 5.2])
     fractional = np.array([[0.14, 0, 0.26], [0.36, 0.5, 0.74], [0.62, 0.5, 0.26], [0.87, 0, 0.74]])
 
-    class incar:  # noqa: N801 - stands for an attribute
+    class incar:
         ibrion, ediffg = 2, -0.01
 
         @staticmethod
