@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.vasp.file_sizes import file_sizes
@@ -36,6 +37,7 @@ LOBSTER_SHARE = 0.1  # of the static run it reads
 BADER_POINT_S = 1e-5  # reading and dividing, per point of the density's grid, one processor
 PDOS_S = 60.0  # reading one large vasprun.xml
 
+REHEARSAL_SPACING = 0.2  # Å, of the stand-in's density
 REHEARSAL_S: Mapping[str, float] = {
     RELAXATION: 25.0,
     REFERENCE: 15.0,
@@ -257,7 +259,7 @@ class _Pricing:
     def branch(self, branch: Branch, cell: Cell, structure: Structure, working_ion: str) -> _Priced:
         """Price a branch of the follow-ups on a level's cell."""
         static, run = self._static(structure, cell)
-        sizes = file_sizes(run_size(cell, run, static))
+        sizes = self._sizes(cell, run, static)
         if branch == Branch.STATIC:
             return self._run(branch, cell, static, run)
         if branch == Branch.GAP:
@@ -289,7 +291,16 @@ class _Pricing:
 
     def _run(self, kind: str, cell: Cell, preset: VaspPreset, run: Run) -> _Priced:
         seconds = REHEARSAL_S[kind] if self._rehearsed else dft_costs.core_seconds(cell, run, self.cores)
-        return _Priced(seconds, file_sizes(run_size(cell, run, preset)))
+        return _Priced(seconds, self._sizes(cell, run, preset))
+
+    def _sizes(self, cell: Cell, run: Run, preset: VaspPreset) -> dict[str, float]:
+        """Return the bytes of a run's files; stand-ins take a coarser grid and write no WAVECAR, CHG or POTCAR."""
+        size = run_size(cell, run, preset)
+        if not self._rehearsed:
+            return file_sizes(size)
+        first, second, third = (2 * ceil(length / REHEARSAL_SPACING / 2) for length in cell.lengths)
+        sizes = file_sizes(replace(size, orbitals=False, density_grid=(first, second, third)))
+        return {name: value for name, value in sizes.items() if name not in {"CHG", "AECCAR1", "POTCAR"}}
 
     def _preset(self, role: str, needed: Mapping[str, Any] | None = None) -> VaspPreset:
         from cathodeflow.jobs.followups.branch import preset_for

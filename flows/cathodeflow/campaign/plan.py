@@ -209,7 +209,7 @@ def _assumptions(definition: CampaignDefinition, cores: int) -> tuple[str, ...]:
     if definition.engine.name == "rehearsal":
         return (
             "Stand-ins take seconds, stated per kind of run until some are measured here; one processor each.",
-            "Their files have VASP's sizes, but WAVECAR is a stub of a kilobyte and densities lie on a coarser grid.",
+            "Their files have VASP's sizes, but there are no wave functions and densities lie on a grid of 0.2 Å.",
             bounds,
         )
     scale = (
