@@ -20,12 +20,15 @@ WRITES = {
 OWN_WRITER = "campaign/transitions.py"
 
 _ON_A_SERVER = ("insert_one", "insert_many", "update_one", "update_many", "replace_one", "delete_one")
+_TO_COPY = ("insert_missing", "replace_one", "delete_many")
 _IN_A_LOCK = ("insert_one", "update_one", "replace_one", "find_one_and_update")
 
 ALLOWED = {
     # The store itself: what the writer calls, and what jobflow, FireWorks and GridFS call through it.
     ("storage/connection.py", "bulk_write"): "Project.insert_missing on a MongoDB server",
     ("storage/connection.py", "insert_absent"): "Project.insert_missing on the embedded store",
+    **{("storage/migrate.py", method): "copies documents as they are" for method in _TO_COPY},
+    ("storage/upgrade.py", "replace_one"): "brings documents to the present layout",
     ("storage/outputs.py", "replace_one"): "outputs of jobs, which jobflow writes",
     # The transitions' other half: the log, whose lines are written with the change they tell of.
     ("campaign/event_log.py", "update_one"): "campaigns: by compare-and-set",

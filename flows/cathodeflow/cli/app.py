@@ -25,8 +25,9 @@ from cathodeflow.cli import (
     resubmit,
     run,
     status,
+    store,
 )
-from cathodeflow.errors import CathodeflowError, DefinitionError
+from cathodeflow.errors import CathodeflowError, DefinitionError, StoreError
 
 DEBUG_VARIABLE = "CATHODEFLOW_DEBUG"
 UNEXPECTED_EXIT_CODE = 70  # sysexits' EX_SOFTWARE: a fault of this program, not of the request
@@ -90,6 +91,7 @@ def build_app(help_style: Literal["rich"] | None) -> typer.Typer:
     app.command("query")(query.query)
     app.command("report")(report.report)
     app.add_typer(model.build(help_style), name="model")
+    app.add_typer(store.build(help_style), name="store")
     app.add_typer(export.build(help_style), name="export")
     return app
 
@@ -108,6 +110,9 @@ def main() -> None:
         setting = _wrong_setting(error)
         if setting is not None:
             _fail(setting, DefinitionError.exit_code)
+        trouble = _store_trouble(error)
+        if trouble is not None:
+            _fail(trouble, StoreError.exit_code)
         where = _write_traceback(error)
         kind = f"{type(error).__name__}: {error}".splitlines()[0]
         _fail(f"this should not have happened ({kind}); the traceback is in {where}", UNEXPECTED_EXIT_CODE)
@@ -120,6 +125,15 @@ def _wrong_setting(error: Exception) -> str | None:
     first = error.errors()[0]  # type: ignore[attr-defined]
     name = "CATHODEFLOW_" + "_".join(str(part) for part in first["loc"]).upper()
     return f"the environment variable {name} is {first['input']!r}: {first['msg']}; correct or unset it"
+
+
+def _store_trouble(error: Exception) -> str | None:
+    """Return a sentence when a MongoDB server is what refused, without importing pymongo for other errors."""
+    if not type(error).__module__.startswith("pymongo"):
+        return None
+    from cathodeflow.storage.server import explain
+
+    return explain(error)
 
 
 def _write_traceback(error: Exception) -> str:

@@ -131,9 +131,9 @@ def _published() -> list[dict[str, Any]]:
 
 def _trained(project: Path, campaign: str | None) -> list[dict[str, Any]]:
     from cathodeflow.cli.selection import campaign_name, open_existing
-    from cathodeflow.settings import get_settings
+    from cathodeflow.storage.project_file import is_project
 
-    if not (project / get_settings().store_file).exists():
+    if not is_project(project):
         return []
     opened = open_existing(project)
     wanted = {} if campaign is None else {"campaign": campaign_name(opened, campaign)}

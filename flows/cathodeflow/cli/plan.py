@@ -65,12 +65,12 @@ def plan_of(file: Path, project: Path, cores_per_run: int | None = None) -> Plan
     from cathodeflow.campaign.definition_file import load_host, read_definition
     from cathodeflow.campaign.dft_plan import DFT_ENGINES
     from cathodeflow.campaign.plan import make_plan
-    from cathodeflow.settings import get_settings
+    from cathodeflow.storage.project_file import is_project
 
     loaded = read_definition(file)
     host = load_host(loaded)
     costs, measured = None, None
-    if (project / get_settings().store_file).exists():
+    if is_project(project):
         from cathodeflow.campaign.unit_costs import measured_dft_costs, measured_unit_costs
         from cathodeflow.cli.selection import open_existing
 

@@ -23,11 +23,12 @@ def open_existing(folder: Path) -> Project:
     """
     from cathodeflow.settings import get_settings
     from cathodeflow.storage.connection import open_project
+    from cathodeflow.storage.project_file import FILE_NAME, is_project
 
     store = folder / get_settings().store_file
-    if not store.exists():
+    if not is_project(folder) and get_settings().store_uri is None:
         raise CampaignError(
-            f"no project in {folder.absolute()} (there is no {store.name}): "
+            f"no project in {folder.absolute()} (there is no {store.name} and no {FILE_NAME}): "
             "name its folder with --project, or start one with `cflow launch campaign.yaml`"
         )
     return open_project(folder)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.dispatch.jobs import LAUNCHES
+from cathodeflow.dispatch.jobs import FIREWORKS, LAUNCHES
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.server_launchpad import ServerLaunchPad
@@ -78,7 +78,7 @@ def repair(project: Project, *, thorough: bool = False) -> Repairs:
     PyMongoError
         The server is away; what was set right before stays so.
     """
-    if project.file is not None:
+    if project.file is not None or not project.any_matches(FIREWORKS, {}):
         return Repairs()
     from cathodeflow.dispatch.launchpad import project_launchpad
 

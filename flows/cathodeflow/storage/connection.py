@@ -304,6 +304,26 @@ def open_project(folder: Path, uri: str | None = None) -> Project:
     return _project(Path(folder), store_of(Path(folder), uri), create=False)
 
 
+def open_target(folder: Path, uri: str | None) -> Project:
+    """Open the store that a project is to be moved to, made when absent.
+
+    Parameters
+    ----------
+    folder : Path
+        The project folder.
+    uri : str or None
+        Address of a server; None for the embedded store.
+
+    Raises
+    ------
+    StoreError
+        It cannot be opened.
+    """
+    from cathodeflow.storage.address import StoreAddress
+
+    return _project(folder, None if uri is None else StoreAddress.parse(uri), create=True)
+
+
 def _project(folder: Path, address: StoreAddress | None, *, create: bool) -> Project:
     if address is None:
         return Project(folder, _store_file(folder, create=create))

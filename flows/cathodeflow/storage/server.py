@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,8 +48,11 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
     if password is not None:
         options |= {"username": address.user, "password": password}
     try:
-        return pymongo.MongoClient(address.uri, **options)
-    except (ConfigurationError, InvalidURI, ValueError, OSError) as error:
+        with warnings.catch_warnings():
+            # pymongo only warns of an option it does not know: a misspelt `tls` would go in the clear.
+            warnings.simplefilter("error", UserWarning)
+            return pymongo.MongoClient(address.uri, **options)
+    except (ConfigurationError, InvalidURI, ValueError, OSError, UserWarning) as error:
         raise StoreError(
             f"The store address {address.uri} cannot be used: {redact(str(error))}; correct it."
         ) from error

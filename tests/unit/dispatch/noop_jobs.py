@@ -37,5 +37,31 @@ def add_another(number: int) -> Response:
 
 
 @job
+def add_another_slowly(number: int, seconds: float) -> Response:
+    time.sleep(seconds)
+    return Response(output=number, addition=noop(number + 1))
+
+
+@job
+def fail_slowly(message: str, seconds: float) -> None:
+    time.sleep(seconds)
+    raise ValueError(message)
+
+
+@job
 def total(numbers: list[int]) -> int:
     return sum(numbers)
+
+
+@job
+def see_gpus() -> str:
+    """What this job may use."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+
+
+@job
+def use_memory(mebibytes: int) -> int:
+    """Touch so much memory and hold it."""
+    held = bytearray(mebibytes * 1024 * 1024)
+    time.sleep(60)
+    return len(held)

@@ -1,0 +1,138 @@
+"""`store`: where a project's documents are, and moving them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cathodeflow.cli.options import JsonOption, ProjectOption
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.collections import IndexSpec
+    from cathodeflow.storage.connection import Project
+
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="URI|embedded",
+        help="`mongodb://[user@]host[:port]/database`, never with a password in it; or `embedded`.",
+    ),
+]
+
+
+def build(help_style: Literal["rich"] | None) -> typer.Typer:
+    """Assemble the commands."""
+    app = typer.Typer(
+        help="Where a project's documents are: look, move, upgrade, repair.",
+        no_args_is_help=True,
+        rich_markup_mode=help_style,
+    )
+    app.command("info")(info)
+    app.command("migrate")(migrate)
+    app.command("upgrade")(upgrade)
+    app.command("repair")(repair)
+    return app
+
+
+def _declared(project: Project) -> tuple[IndexSpec, ...]:
+    from cathodeflow.dispatch.jobs import INDEXES as DISPATCH
+    from cathodeflow.storage.collections import INDEXES
+
+    if project.file is not None:
+        return (*INDEXES, *DISPATCH)
+    from cathodeflow.dispatch.server_launchpad import SERVER_INDEXES
+
+    return (*INDEXES, *SERVER_INDEXES)
+
+
+def info(project: ProjectOption = Path(), json: JsonOption = False) -> None:
+    """Show which store a project has, what is in it, and how large it is."""
+    from dataclasses import asdict
+
+    from cathodeflow.cli.output import print_json, say
+    from cathodeflow.cli.selection import open_existing
+    from cathodeflow.storage.contents import store_contents
+
+    contents = store_contents(open_existing(project))
+    if json:
+        print_json(asdict(contents))
+        return
+    say(f"store      {contents.backend} ({contents.version})")
+    say(f"place      {contents.place}")
+    say(f"database   {contents.database}")
+    say(f"size       {contents.bytes / 1e6:.1f} MB")
+    width = max(map(len, contents.collections), default=0)
+    for name, count in contents.collections.items():
+        say(f"  {name:<{width}}  {count:>9} documents  {contents.indexes[name]:>2} indexes")
+
+
+def migrate(to: TargetOption, project: ProjectOption = Path(), json: JsonOption = False) -> None:
+    """Copy a project to another store, check the copy, and work there from then on.
+
+    Refused while a driver or a job is at work. May be interrupted and repeated. The old store stays as it is.
+    """
+    from dataclasses import asdict
+
+    from cathodeflow.cli.output import note, print_json, say
+    from cathodeflow.cli.selection import open_existing
+    from cathodeflow.dispatch.launchpad import project_launchpad
+    from cathodeflow.dispatch.reconcile import reconcile
+    from cathodeflow.dispatch.repair import repair as set_right
+    from cathodeflow.storage.collections import ensure_indexes
+    from cathodeflow.storage.connection import open_target
+    from cathodeflow.storage.migrate import migrate as copy
+
+    source = open_existing(project)
+    target = open_target(source.folder, None if to == "embedded" else to)
+    if source.count("fireworks"):
+        reconcile(source)
+        set_right(source, thorough=True)
+    said: dict[str, int] = {}
+
+    def progress(name: str, count: int) -> None:
+        if count - said.get(name, 0) >= 10_000:
+            said[name] = count
+            note(f"{name}: {count} documents compared")
+
+    copied = copy(source, target, progress)
+    ensure_indexes(target, _declared(target))
+    project_launchpad(target)
+    if json:
+        print_json([asdict(one) for one in copied])
+        return
+    width = max((len(one.name) for one in copied), default=0)
+    for one in copied:
+        say(f"  {one.name:<{width}}  {one.documents:>9} documents  {one.written:>9} written  {one.content[:12]}")
+    say(f"{source.folder} now has its documents in {target.uri or target.embedded_file.path}; the old store is kept")
+
+
+def upgrade(project: ProjectOption = Path()) -> None:
+    """Make the indexes that this version declares, and bring documents of older versions up to it."""
+    from cathodeflow.cli.output import say
+    from cathodeflow.cli.selection import open_existing
+    from cathodeflow.storage.upgrade import upgrade as bring_up
+
+    opened = open_existing(project)
+    done = bring_up(opened, _declared(opened))
+    say(f"{done.indexes} indexes made, {done.documents} documents brought up")
+
+
+def repair(project: ProjectOption = Path(), json: JsonOption = False) -> None:
+    """Complete what killed processes left half done, and hand in results that could not be delivered."""
+    from dataclasses import asdict
+
+    from cathodeflow.cli.output import print_json, say
+    from cathodeflow.cli.selection import open_existing
+    from cathodeflow.dispatch.reconcile import reconcile
+    from cathodeflow.dispatch.repair import repair as set_right
+
+    opened = open_existing(project)
+    repairs: dict[str, Any] = asdict(set_right(opened, thorough=True))
+    repairs["lost_jobs"] = len(reconcile(opened))
+    if json:
+        print_json(repairs)
+    else:
+        say(", ".join(f"{name} {count}" for name, count in repairs.items()))

@@ -1,0 +1,151 @@
+"""A server that goes away: jobs wait, then leave what they have made, and nothing computed is lost or done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.services.mongo_server import MongoServer, why_unavailable
+from tests.unit.dispatch.noop_jobs import add_another_slowly, fail_slowly, sleep
+
+from cathodeflow.dispatch.jobs import count_states
+from cathodeflow.dispatch.launchpad import add_workflow_once
+from cathodeflow.dispatch.reconcile import reconcile
+from cathodeflow.dispatch.repair import repair
+from cathodeflow.errors import StoreError
+from cathodeflow.storage.connection import Project, create_project, open_project
+from cathodeflow.storage.outbox import ENDING, FOLDER, LEFT
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MongoServer]:
+    missing = why_unavailable()
+    if missing:
+        pytest.skip(missing)
+    made = MongoServer(tmp_path / "mongo")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: MongoServer) -> Project:
+    return create_project(tmp_path / "p", server.database_uri("p"))
+
+
+def start_worker(project: Project, patience_s: float) -> subprocess.Popen[str]:
+    settings = {
+        "CATHODEFLOW_STORE_PATIENCE_S": str(patience_s),
+        "CATHODEFLOW_STORE_TIMEOUT_S": "0.5",
+        "CATHODEFLOW_STORE_FIRST_DELAY_S": "0.2",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "cathodeflow.dispatch.worker", "--project", str(project.folder), "--until-empty"]
+    return subprocess.Popen(
+        command, env=os.environ | settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def running(project: Project) -> bool:
+    return count_states(project).get("RUNNING") == 1
+
+
+def outbox(project: Project) -> Path | None:
+    return next(iter(project.folder.glob(f"launches/*/*/*/{FOLDER}")), None)
+
+
+def made_once(project: Project, seconds: float) -> None:
+    (output,) = project.database.outputs.find()
+    assert output["output"] == seconds
+    (launch,) = project.database.launches.find()
+    assert launch["state"] == "COMPLETED"
+    assert outbox(project) is None
+
+
+def test_a_job_waits_for_its_server_and_goes_on(project: Project, server: MongoServer) -> None:
+    add_workflow_once(project, sleep(2.0), campaign="c", kind="label", key="k")
+    worker = start_worker(project, patience_s=60)
+    wait_for(lambda: running(project))
+    server.stop()
+    wait_for(lambda: outbox(project) is not None)
+    time.sleep(3.0)
+    assert worker.poll() is None
+    server.start()
+    said, _ = worker.communicate(timeout=60)
+    assert worker.returncode == 0, said
+    made_once(project, 2.0)
+    assert not repair(project, thorough=True)
+
+
+def left_by_a_job(project: Project, server: MongoServer, kill: bool) -> None:
+    worker = start_worker(project, patience_s=600 if kill else 1)
+    wait_for(lambda: running(project))
+    server.stop()
+    if kill:
+        wait_for(lambda: outbox(project) is not None and any(outbox(project).glob("*.bson")))  # type: ignore[union-attr]
+        worker.send_signal(signal.SIGKILL)
+    said, _ = worker.communicate(timeout=60)
+    assert worker.returncode == (-signal.SIGKILL if kill else StoreError.exit_code), said
+    box = outbox(project)
+    assert box is not None
+    if not kill:
+        assert {ENDING, LEFT} <= {path.name for path in box.iterdir()}
+        assert "handed in by" in said
+    server.start()
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_what_a_job_left_is_handed_in_and_not_computed_again(project: Project, server: MongoServer, kill: bool) -> None:
+    add_workflow_once(project, sleep(2.0), campaign="c", kind="label", key="k")
+    left_by_a_job(project, server, kill)
+    again = open_project(project.folder)
+    reconcile(again)
+    made_once(again, 2.0)
+    assert count_states(again) == {"COMPLETED": 1}
+    assert not repair(again, thorough=True)
+    assert reconcile(again) == []
+
+
+def test_what_a_job_adds_is_not_lost_either(project: Project, server: MongoServer) -> None:
+    add_workflow_once(project, add_another_slowly(1, 2.0), campaign="c", kind="label", key="k")
+    left_by_a_job(project, server, kill=False)
+    again = open_project(project.folder)
+    assert repair(again).results == 1
+    assert count_states(again) == {"COMPLETED": 1, "READY": 1}
+
+
+def test_a_failure_is_handed_in_as_a_failure(project: Project, server: MongoServer) -> None:
+    add_workflow_once(project, fail_slowly("no convergence", 2.0), campaign="c", kind="label", key="k")
+    left_by_a_job(project, server, kill=False)
+    again = open_project(project.folder)
+    assert repair(again).results == 1
+    assert count_states(again) == {"FIZZLED": 1}
+    assert "no convergence" in str(again.database.launches.find_one()["action"])
+
+
+def test_an_idle_worker_waits_too(project: Project, server: MongoServer) -> None:
+    add_workflow_once(project, sleep(0.0), campaign="c", kind="label", key="1")
+    server.stop()
+    worker = start_worker(project, patience_s=60)
+    time.sleep(4.0)
+    assert worker.poll() is None
+    server.start()
+    said, _ = worker.communicate(timeout=60)
+    assert worker.returncode == 0, said
+    assert count_states(open_project(project.folder)) == {"COMPLETED": 1}

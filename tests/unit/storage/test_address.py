@@ -1,0 +1,214 @@
+"""Addresses of servers: what is accepted, where the password comes from, and that it shows up nowhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pymongo
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cathodeflow.errors import StoreError
+from cathodeflow.storage import server
+from cathodeflow.storage.address import PASSWORD_VARIABLE, StoreAddress, read_password, redact
+from cathodeflow.storage.connection import open_project
+from cathodeflow.storage.project_file import FILE_NAME, read_project_file, store_of, write_project_file
+
+SECRET = "s3cr3t-w0rd"
+UNREACHABLE = "mongodb://me@127.0.0.1:1/db?authSource=admin&serverSelectionTimeoutMS=200"
+
+
+@pytest.mark.parametrize(
+    ("uri", "database", "user"),
+    [
+        ("mongodb://host", "cathodeflow", None),
+        ("mongodb://host:27018/lab", "lab", None),
+        ("mongodb://a@h1:1,h2:2/lab?replicaSet=r&tls=true", "lab", "a"),
+        ("mongodb+srv://a%40b@cluster.example/x%20y", "x y", "a@b"),
+        ("mongodb://host/?tls=true", "cathodeflow", None),
+    ],
+)
+def test_an_address_names_its_database_and_user(uri: str, database: str, user: str | None) -> None:
+    address = StoreAddress.parse(uri)
+    assert (address.database, address.user, address.uri) == (database, user, uri)
+
+
+@pytest.mark.parametrize("uri", ["", "localhost", "http://host/db", "mongodb://", "mongodb:host", "/etc/passwd"])
+def test_what_is_no_address_is_refused(uri: str) -> None:
+    with pytest.raises(StoreError, match="not of the form"):
+        StoreAddress.parse(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"mongodb://me:{SECRET}@host/db",
+        f"mongodb+srv://me:{SECRET}@host/db?tls=true",
+        f"mongodb://host/db?tls=true&tlsCertificateKeyFilePassword={SECRET}",
+        f"mongodb://me@host/db?authMechanismProperties=AWS_SESSION_TOKEN:{SECRET}",
+    ],
+)
+def test_a_secret_in_an_address_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(StoreError, match="holds a secret") as refused:
+        StoreAddress.parse(uri)
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+@given(
+    st.text(st.characters(codec="ascii", exclude_characters=":@/? \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"), max_size=9),
+    st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=6, max_size=20),
+    st.text(max_size=20),
+)
+def test_no_password_survives_redaction(user: str, password: str, around: str) -> None:
+    text = f"{around} mongodb://{user}:{password}@host/db {around}"
+    assert f":{password}@" not in redact(text)
+
+
+def test_a_password_is_read_from_a_file_that_is_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text(SECRET + "\n")
+    for mode in (0o600, 0o400):
+        path.chmod(mode)
+        assert read_password(path) == SECRET
+    for mode in (0o640, 0o604, 0o622, 0o660, 0o700):
+        path.chmod(mode)
+        with pytest.raises(StoreError, match="chmod 600") as refused:
+            read_password(path)
+        assert SECRET not in str(refused.value)
+    path.chmod(0o600)
+    path.write_text("\n")
+    with pytest.raises(StoreError, match="is empty"):
+        read_password(path)
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_password(tmp_path / "absent")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_another_users_password_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    os.chown(path, 65534, -1)
+    with pytest.raises(StoreError, match="belongs to another user"):
+        read_password(path)
+
+
+def test_a_user_without_a_password_is_told_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    address = StoreAddress.parse("mongodb://me@host/db")
+    with pytest.raises(StoreError, match=PASSWORD_VARIABLE):
+        address.password()
+    monkeypatch.setenv(PASSWORD_VARIABLE, SECRET)
+    assert address.password() == SECRET
+    assert StoreAddress.parse("mongodb://host/db").password() is None
+
+
+def made_client(uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv(PASSWORD_VARIABLE, SECRET)
+    return server.connect(StoreAddress.parse(uri))
+
+
+def test_options_of_the_address_arrive_at_the_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = Path(certifi.where())
+    uri = (
+        f"mongodb://me@h1:1,h2:2/db?authSource=admin&authMechanism=SCRAM-SHA-256&tls=true&tlsCAFile={authority}"
+        "&tlsAllowInvalidHostnames=true&replicaSet=rs&w=majority&retryWrites=false&serverSelectionTimeoutMS=1234"
+    )
+    client = made_client(uri, monkeypatch)
+    options = client.options
+    assert options.server_selection_timeout == 1.234
+    assert options.replica_set_name == "rs"
+    assert options.retry_writes is False
+    assert options.pool_options._ssl_context is not None
+    assert options.pool_options.tls_allow_invalid_hostnames is True
+    assert client.write_concern.document == {"w": "majority"}
+    found = options.pool_options._credentials
+    assert (found.mechanism, found.source, found.username, found.password) == ("SCRAM-SHA-256", "admin", "me", SECRET)
+    assert SECRET not in repr(client)
+    client.close()
+
+
+def test_defaults_give_up_in_time_and_write_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATHODEFLOW_STORE_TIMEOUT_S", "7")
+    client = made_client("mongodb://host/db", monkeypatch)
+    assert client.options.server_selection_timeout == 7.0
+    assert client.options.retry_writes is True
+    assert client.options.pool_options.socket_timeout == 120.0
+    client.close()
+
+
+@pytest.mark.parametrize("options", ["tlsCAFile=absent.pem&tls=true", "w=-3", "authMechanism=NONE", "tsl=true"])
+def test_options_that_pymongo_refuses_are_named(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="cannot be used") as refused:
+        made_client(f"mongodb://me@host/db?{options}", monkeypatch)
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_server_that_is_not_there_is_one_sentence_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, SECRET)
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(StoreError, match="cannot be reached") as refused:
+        open_project(tmp_path, UNREACHABLE)
+    assert server.is_unreachable(refused.value)
+    assert SECRET not in "".join(traceback.format_exception(refused.value)) + caplog.text
+
+
+def test_the_project_file_says_where_and_never_how_to_get_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, SECRET)
+    secret = tmp_path / "secret"
+    monkeypatch.setenv("CATHODEFLOW_STORE_PASSWORD_FILE", str(secret))
+    write_project_file(tmp_path, StoreAddress.parse("mongodb://me@host/db"))
+    text = (tmp_path / FILE_NAME).read_text()
+    assert SECRET not in text
+    assert json.loads(text)["password_file"] == str(secret)
+    address = store_of(tmp_path)
+    assert address is not None
+    assert (address.uri, address.password_file) == ("mongodb://me@host/db", secret)
+    write_project_file(tmp_path, None)
+    assert store_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"store": "mongodb"}', '{"store": "oracle"}', '{"store": 3', "\x00"])
+def test_a_damaged_project_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(StoreError, match=r"project file|does not say"):
+        read_project_file(tmp_path)
+
+
+def test_a_password_put_into_the_project_file_by_hand_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(json.dumps({"store": "mongodb", "uri": f"mongodb://a:{SECRET}@h/d"}))
+    with pytest.raises(StoreError, match="holds a secret") as refused:
+        open_project(tmp_path)
+    assert SECRET not in str(refused.value)
+
+
+def test_waiting_grows_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATHODEFLOW_STORE_FIRST_DELAY_S", "0.01")
+    delays: list[float] = []
+
+    def away() -> None:
+        raise pymongo.errors.AutoReconnect("gone")
+
+    with pytest.raises(pymongo.errors.AutoReconnect):
+        server.with_patience(away, 0.2, lambda delay, _error: delays.append(delay))
+    assert delays[:3] == [0.01, 0.02, 0.04]
+    assert sum(delays) <= 0.25
+
+
+def test_other_errors_are_not_waited_for() -> None:
+    def refused() -> None:
+        raise pymongo.errors.OperationFailure("not allowed", 13)
+
+    with pytest.raises(pymongo.errors.OperationFailure):
+        server.with_patience(refused, 60.0)
+    assert "grant readWrite" in server.explain(pymongo.errors.OperationFailure("no", 13))
+    assert "refuses the user" in server.explain(pymongo.errors.OperationFailure("Authentication failed.", 18))
