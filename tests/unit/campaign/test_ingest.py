@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pymatgen.core import Structure
+from tests import campaign_world as world
 from tests.campaign_world import LAWFUL, definition
 from tests.stand_in_runs import QUICK, finish_run, quick_preset, unrelaxed
 
@@ -31,7 +32,8 @@ from cathodeflow.records.campaign import CampaignRecord
 from cathodeflow.records.crystal import Crystal
 from cathodeflow.records.host import HostSpec
 from cathodeflow.records.label import LabelRecord, ReferenceRecord, reference_id
-from cathodeflow.records.outcomes import JobKind, Stage
+from cathodeflow.records.outcomes import CampaignState, JobKind, Stage
+from cathodeflow.science.hosts.candidates import parse_candidate_key
 from cathodeflow.storage.connection import Project, create_project
 
 MIXED, IRON, EMPTIED = "lifepo4-Li1-Mn2Fe2-3", "lifepo4-Li1-Fe4-0", "lifepo4-Li0-Mn4-0"
@@ -509,3 +511,34 @@ def test_the_preset_of_the_paper_is_held_to_the_letter(tmp_path: Path, runs: Pat
     run = only(project, runs / MIXED)
     assert run.verdict == Verdict.REFUSED
     assert load_preset("s2_relax").incar_values["ENCUT"] == 520
+
+
+def test_a_campaign_ends_with_the_labels_ingested_on_its_way(tmp_path: Path) -> None:
+    """Two rounds of six: one label comes in while the first trains, and takes one of the second's places."""
+    project = world.launch(tmp_path, definition())
+    while transitions.read_campaign(project, "trial").stage != Stage.TRAIN:
+        advance(project, "trial", LAWFUL)
+        while world.work_one(project):
+            pass
+    campaign = transitions.read_campaign(project, "trial")
+    assert len(campaign.selections["0"]) == 6
+    candidates = [document["key"] for document in project.database["candidates"].find({"elements": ["V", "Mo"]})]
+    key = next(key for key in candidates if key not in campaign.selections["0"])
+    parts = parse_candidate_key(key)
+    model = LabelRecord.from_mongo(project.database["labels"].find_one({"outcome": "done"}))
+    changes = {"id": f"trial/{key}", "key": key, "mask": parts.mask, "level": parts.level, "folder": "elsewhere"}
+    composition = {"elements": ["V", "Mo"], "counts": [4, 4], "composition": "V4Mo4"}
+    origin = model.origin.model_copy(update={"job_uuid": None, "fw_id": None})
+    label = model.model_copy(update=changes | composition | {"origin": origin})
+    assert transitions.ingest_label(project, label, {"folder": "elsewhere"})
+    assert not transitions.ingest_label(project, label, {"folder": "elsewhere"})
+    assert transitions.read_campaign(project, "trial").selections["1"] == [key]
+
+    ended = world.run_to_end(project)
+    assert ended.state == CampaignState.DONE
+    assert ended.selections["1"][0] == key
+    assert {number: len(set(keys)) for number, keys in ended.selections.items()} == {"0": 6, "1": 6}
+    assert not set(ended.selections["0"]) & set(ended.selections["1"])
+    trained = {entry["round"]: entry["n_train"] + entry["n_held_out"] for entry in project.database["models"].find({})}
+    assert trained == {0: 6, 1: 12}
+    assert project.database["labels"].count_documents({"purpose": "training"}) == 12
