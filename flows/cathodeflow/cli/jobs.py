@@ -225,7 +225,7 @@ def _print_record(record: dict[str, Any]) -> None:
         preset = "the Materials Project set's" if before is None else _value_text(before)
         say(f"override   {override['key']}: {preset} → {_value_text(override['value'])}")
     done = record.get("interventions") or []
-    if done or record.get("folder"):
+    if done or record["origin"]["provenance"].split(":")[0] in {"vasp", "rehearsal"}:
         say(f"custodian  {_what_was_done(done)}, earlier attempts that it continued included")
     for intervention in done:
         say(f"           {_intervention_text(intervention)}")

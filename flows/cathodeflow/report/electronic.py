@@ -157,6 +157,17 @@ def _absent(structure: ElectronicStructure, subject: Subject, level: str, branch
     return AbsentBranch(subject.composition, level, title, reason, record.message, ended)
 
 
+def remarks(structure: ElectronicStructure) -> list[tuple[str, str, str, str]]:
+    """Return what branches with a result say of it: composition, level, branch, message."""
+    return [
+        (subject.composition, level, BRANCH_TITLES[branch], record.message)
+        for subject in structure.subjects
+        for level in structure.levels
+        for branch in structure.branches
+        if (record := structure.done(subject.composition, level, branch)) is not None and record.message
+    ]
+
+
 def branch_counts(structure: ElectronicStructure) -> list[tuple[str, int, int, float]]:
     """Return per branch its title, how many gave a result, how many were quarantined, and wall time of all in s."""
     counts = []

@@ -189,6 +189,7 @@ def _electronic(contents: ReportContents) -> dict[str, Any] | None:
         "galleries": galleries,
         "counts": electronic.branch_counts(structure),
         "absent": electronic.absent_branches(contents, structure),
+        "remarks": electronic.remarks(structure),
         "gap_rows": electronic_panels.gap_rows(structure),
         "bonding_rows": electronic_panels.bonding_rows(structure),
         "centre_rows": electronic_panels.centre_rows(structure),

@@ -18,6 +18,7 @@ from cathodeflow.report.electronic import (
     branch_counts,
     electronic_structure,
     oxidation_text,
+    remarks,
     why_absent,
 )
 from cathodeflow.report.electronic_panels import (
@@ -76,6 +77,18 @@ def test_what_failed_is_listed_with_its_reason_and_nothing_else_is(
     done = sum(counts[1] for counts in branch_counts(structure))
     assert done == sum(record.outcome == Outcome.DONE for record in contents.follow_ups)
     assert sum(counts[2] for counts in branch_counts(structure)) == 3
+
+
+def test_what_a_branch_remarks_on_its_result_is_listed(contents: ReportContents) -> None:
+    remark = "V: no reference charges, so no oxidation states"
+    told = [
+        record.model_copy(update={"message": remark}) if record.branch == Branch.BADER else record
+        for record in contents.follow_ups
+    ]
+    found = electronic_structure(replace(contents, follow_ups=told))
+    assert found is not None
+    assert remarks(found)[0] == ("V8", "Na1", "Bader charges", remark)
+    assert len(remarks(found)) == sum(record.branch == Branch.BADER for record in told)
 
 
 def test_a_quarantined_branch_is_never_drawn(contents: ReportContents, structure: ElectronicStructure) -> None:
