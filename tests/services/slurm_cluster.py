@@ -100,8 +100,7 @@ class SlurmCluster:
     def stop(self) -> None:
         """End the jobs and every part."""
         if "slurmctld" in self._processes and "slurmd" in self._processes:
-            self.succeeds("scancel", "-s", "KILL", "--full", "-u", pwd.getpwuid(os.getuid()).pw_name)
-            self._wait_until_empty()
+            self.wait_until_empty()
         for name in ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged"):
             part = self._processes.pop(name, None)
             if part is None or part.poll() is not None:
@@ -114,10 +113,12 @@ class SlurmCluster:
                 part.wait(10)
         self._end_what_is_left()
 
-    def _wait_until_empty(self, seconds: float = 8.0) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_until_empty(self, seconds: float = 12.0) -> None:
+        """End all jobs."""
+        user, deadline = pwd.getpwuid(os.getuid()).pw_name, time.monotonic() + seconds
         while self.output("squeue", "-h") and time.monotonic() < deadline:
-            self.succeeds("scancel", "-u", pwd.getpwuid(os.getuid()).pw_name)
+            self.succeeds("scancel", "-s", "KILL", "--full", "-u", user)
+            self.succeeds("scancel", "-u", user)
             time.sleep(0.2)
 
     def _end_what_is_left(self) -> None:
@@ -220,7 +221,8 @@ class SlurmCluster:
             f"SlurmctldPort={self._ports['ctld']}\nSlurmUser={user}\nSlurmdUser={user}\n"
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
             f"AccountingStoragePort={self._ports['dbd']}\nAccountingStoragePass={here / 'run' / 'munge.sock'}\n"
-            f"JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\nFirstJobId={random.randint(1, 9) * 10_000}\n"
+            f"JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\n"
+            f"FirstJobId={random.randint(1, 9) * 10_000}\n"
             f"{self._limits()}ReturnToService=2\nMpiDefault=none\n"
             f"SlurmctldPidFile={here}/run/slurmctld.pid\nSlurmdPidFile={here}/run/slurmd.pid\n"
             f"SlurmdSpoolDir={here}/spool\nStateSaveLocation={here}/state\n"

@@ -24,6 +24,7 @@ from cathodeflow.cli import (
     report,
     resubmit,
     run,
+    site,
     status,
     store,
 )
@@ -93,6 +94,7 @@ def build_app(help_style: Literal["rich"] | None) -> typer.Typer:
     app.add_typer(model.build(help_style), name="model")
     app.add_typer(store.build(help_style), name="store")
     app.add_typer(export.build(help_style), name="export")
+    app.add_typer(site.build(help_style), name="site")
     return app
 
 

@@ -1,7 +1,8 @@
 """Jobs whose process is gone: adopted when their output is there, run again when it is not.
 
 FireWorks by itself notices a dead job after four hours of silence. On one machine the truth is at hand: the launch
-says which process runs it, and the operating system says whether that process lives.
+says which process runs it, and the operating system says whether that process lives. What runs in an allocation of
+Slurm is judged by Slurm instead (`dispatch.slurm.judgement`), and FIZZLED with the true reason for the policy.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cathodeflow.storage.collections import OUTPUTS
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.launchpad import ProjectLaunchPad
+    from cathodeflow.dispatch.slurm.judgement import Judgement
     from cathodeflow.storage.connection import Project
 
 VANISHED = "vanished"
@@ -37,11 +39,13 @@ class LostRun:
         As it was added.
     action : str
         ``adopt``: its output was there, it is COMPLETED; ``rerun``: it is READY again; ``fizzle``: it has vanished
-        too often and is FIZZLED, for the policy to judge.
+        too often, or Slurm says what ended it, and is FIZZLED, for the policy to judge.
     vanished : int
         How often its process has vanished, this time included.
     host, pid : str or None, int or None
         The process.
+    reason : str
+        Why it was lost, a word of `records.outcomes.Reason`.
     """
 
     fw_id: int
@@ -79,10 +83,10 @@ def is_alive(pid: int, started: float) -> bool:
 
 
 def reconcile(project: Project, campaign: str | None = None, give_up_after: int = GIVE_UP_AFTER) -> list[LostRun]:
-    """Find running jobs of this host whose process is gone, and set them right.
+    """Find running jobs whose process is gone, on this host or in an allocation of Slurm, and set them right.
 
-    Calling it again, or from several processes at once, changes nothing more. Jobs that run on other hosts or were
-    reserved by a queue are left alone. FIZZLED jobs are the policy's business.
+    Calling it again, or from several processes at once, changes nothing more. Jobs on other hosts outside Slurm, and
+    all in Slurm while it cannot be asked, are left alone. FIZZLED jobs are the policy's business.
 
     Parameters
     ----------
@@ -107,17 +111,24 @@ def reconcile(project: Project, campaign: str | None = None, give_up_after: int 
         from cathodeflow.dispatch.repair import repair
 
         repair(project)
-    suspects = [launch for launch in _open_launches(project) if not _process_lives(launch)]
-    if not suspects:
+    judged: dict[int, Judgement | None] = {}
+    launches = _open_launches(project)
+    if any(_in_slurm(launch) for launch in launches):
+        from cathodeflow.dispatch.slurm.judgement import judge_launches
+
+        judged.update(judge_launches(project.folder, launches))
+    judged.update({d["launch_id"]: None for d in launches if not _in_slurm(d) and not _process_lives(d)})
+    if not judged:
         return []
     from cathodeflow.dispatch.launchpad import project_launchpad
 
     launchpad = project_launchpad(project)
+    suspects = [launch for launch in launches if launch["launch_id"] in judged]
     for launch in suspects:
         folder = Path(launch["launch_dir"])
         if project.folder / LAUNCHES_FOLDER in folder.parents:  # a claim cut short names no folder of its own yet
             end_orphans(folder)
-    found = (_set_right(launchpad, launch["launch_id"], campaign, give_up_after) for launch in suspects)
+    found = (_set_right(launchpad, d["launch_id"], campaign, give_up_after, judged[d["launch_id"]]) for d in suspects)
     return [lost for lost in found if lost is not None]
 
 
@@ -130,6 +141,11 @@ def _process_of(launch: dict[str, Any]) -> dict[str, Any]:
     return ((launch.get("fworker") or {}).get("env")) or {}
 
 
+def _in_slurm(launch: dict[str, Any]) -> bool:
+    """Whether Slurm has to be asked: on its nodes pids are not ours to see."""
+    return _process_of(launch).get("slurm_job_id") is not None
+
+
 def _process_lives(launch: dict[str, Any]) -> bool:
     """Whether a launch may still be running: yes for those we cannot see."""
     process = _process_of(launch)
@@ -138,7 +154,9 @@ def _process_lives(launch: dict[str, Any]) -> bool:
     return is_alive(process["pid"], process["process_started"])
 
 
-def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None, give_up_after: int) -> LostRun | None:
+def _set_right(
+    launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None, give_up_after: int, judgement: Judgement | None
+) -> LostRun | None:
     """Adopt or rerun one job in one transaction; None when another process was first."""
     from fireworks.core.firework import FWAction
 
@@ -154,15 +172,20 @@ def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None
             return None
         times = 1 + _vanished_before(project, firework)
         process = _process_of(launch)
+        reason = VANISHED if judgement is None else judgement.reason.value
         message = f"process {process.get('pid')} on {process.get('host')} has vanished"
+        message = message if judgement is None else judgement.message
         if launch_id not in firework["launches"] or firework["state"] not in {"RESERVED", "RUNNING"}:
             # Defused or rerun by a person meanwhile: only the launch is left to close.
-            _close(launchpad, launch_id, message)
+            _close(launchpad, launch_id, message, reason)
             return None
         if _has_output(project, firework):
             action = "adopt"
-            stored = {"_message": f"{message} after its output was written", "_reason": VANISHED}
+            stored = {"_message": f"{message} after its output was written", "_reason": reason}
             launchpad.complete_launch(launch_id, FWAction(stored_data=stored), "COMPLETED")
+        elif judgement is not None:
+            action = "fizzle"
+            launchpad.complete_launch(launch_id, _failure(message, reason), "FIZZLED")
         elif times > give_up_after:
             action = "fizzle"
             launchpad.complete_launch(launch_id, _failure(f"{message}, for the {times}th time"), "FIZZLED")
@@ -183,22 +206,23 @@ def _set_right(launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None
         times,
         process.get("host"),
         process.get("pid"),
+        reason,
     )
 
 
-def _close(launchpad: ProjectLaunchPad, launch_id: int, message: str) -> None:
+def _close(launchpad: ProjectLaunchPad, launch_id: int, message: str, reason: str = VANISHED) -> None:
     """End a launch as failed; FireWorks would archive it as still RUNNING."""
     launch = launchpad.get_launch_by_id(launch_id)
     launch.state = "FIZZLED"
-    launch.action = _failure(message)
+    launch.action = _failure(message, reason)
     launchpad.launches.find_one_and_replace({"launch_id": launch_id}, launch.to_db_dict())
 
 
-def _failure(message: str) -> Any:
+def _failure(message: str, reason: str = VANISHED) -> Any:
     from fireworks.core.firework import FWAction
 
-    details = {"reason": VANISHED}
-    stored = {"_message": message, "_reason": VANISHED, "_exception": {"_stacktrace": message, "_details": details}}
+    details = {"reason": reason}
+    stored = {"_message": message, "_reason": reason, "_exception": {"_stacktrace": message, "_details": details}}
     return FWAction(stored_data=stored, exit=True)
 
 

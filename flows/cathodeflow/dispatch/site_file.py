@@ -76,7 +76,9 @@ def find_site(name: str) -> Path:
         if re.fullmatch(r"[\w.-]+", name) and (place / name / FILE_NAME).is_file():
             return place / name
     known = ", ".join(site_names()) or "none"
-    raise DefinitionError(f"there is no site {name!r} (known: {known}): make one with `cflow site new {Path(name).name}`")
+    raise DefinitionError(
+        f"there is no site {name!r} (known: {known}): make one with `cflow site new {Path(name).name}`"
+    )
 
 
 def new_site(name: str) -> Path:

@@ -116,7 +116,9 @@ class Queue(_Section):
     partition: Word | None = Field(None, description="Slurm partition; None for the cluster's own choice.")
     qos: Word | None = Field(None, description="Quality of service.")
     account: Word | None = Field(None, description="Account that pays.")
-    constraint: str | None = Field(None, pattern=r"^[\w&|*\[\]()@.,+-]+$", description="Node features, e.g. gpu or [icelake|rome].")
+    constraint: str | None = Field(
+        None, pattern=r"^[\w&|*\[\]()@.,+-]+$", description="Node features, e.g. gpu or [icelake|rome]."
+    )
     reservation: Word | None = Field(None, description="Reservation to run in.")
     time: Time = Field("01:00:00", description="Time limit of one allocation.")
     max_time: Time | None = Field(None, description="The most that a job may get which ran out of time.")
@@ -188,7 +190,8 @@ class Site(_Section):
     pre_commands: tuple[Line, ...] = Field((), description="Commands of every queue before `activate`.")
     environment: dict[Variable, Line] = Field(default_factory=dict, description="Variables of every queue.")
     store_uri_variable: Variable = Field(
-        "CATHODEFLOW_STORE_URI", description="Name of the variable with the store's address; the address stands nowhere."
+        "CATHODEFLOW_STORE_URI",
+        description="Name of the variable with the store's address; the address stands nowhere.",
     )
     pass_on: tuple[Variable, ...] = Field((), description="Further variables of the driver that jobs get, by name.")
     workers: dict[Category, Queue] = Field(min_length=1, description="The queue of each category.")

@@ -95,7 +95,9 @@ def call(
             f"{name} is not on the path: run this where Slurm's programs are (a login node), or choose another site"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"{name} gave no answer in {patience_s:g} s: is slurmctld up? `scontrol ping` says") from error
+        raise SchedulerError(
+            f"{name} gave no answer in {patience_s:g} s: is slurmctld up? `scontrol ping` says"
+        ) from error
     if done.returncode:
         raise SchedulerError(f"{name} refused: {_said(done.stderr) or f'exit code {done.returncode}'}")
     return done.stdout

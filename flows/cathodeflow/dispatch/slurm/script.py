@@ -76,7 +76,12 @@ def memory_of(queue: Queue, factor: float = 1.0) -> str | None:
 
 def directives(queue: Queue, request: Request, log: str) -> list[str]:
     """Return the options of sbatch, as #SBATCH lines have them."""
-    found = [f"--job-name={job_name(request.token)}", f"--output={log}", "--open-mode=append", "--no-requeue"]
+    found = [
+        f"--job-name={job_name(request.token)}",
+        f'--output="{log}"' if " " in log else f"--output={log}",
+        "--open-mode=append",
+        "--no-requeue",
+    ]
     for option in ("partition", "qos", "account", "constraint", "reservation"):
         value = getattr(queue, option)
         found += [f"--{option}={value}"] if value is not None else []
@@ -164,7 +169,9 @@ def _fill(template: Path | None, values: dict[str, object]) -> str:
 
     source = template or files("cathodeflow.dispatch.slurm") / BATCH_TEMPLATE
     # Shell, not HTML: escaping for the web would spoil it.
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # noqa: S701
+    environment = Environment(  # noqa: S701
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     environment.filters["in_double_quotes"] = in_double_quotes
     try:
         return environment.from_string(source.read_text(encoding="utf-8")).render(**values)

@@ -1,0 +1,224 @@
+"""Checking a site: its scripts, what Slurm says of them, the environment that they make, and one job out and back."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cathodeflow.dispatch.probe import Findings, read_note
+from cathodeflow.dispatch.site_file import SiteFile
+from cathodeflow.dispatch.sites import Category
+from cathodeflow.dispatch.slurm.commands import call, clean_environment, slurm_is_here
+from cathodeflow.dispatch.slurm.script import Request, render
+from cathodeflow.dispatch.slurm.truth import SlurmTruth, Standing
+from cathodeflow.errors import CathodeflowError, SchedulerError, StoreError
+
+IMPORT_PATIENCE_S = 300.0
+POLL_S = 1.0
+
+Verdict = Literal["ok", "skipped", "broken"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check.
+
+    Attributes
+    ----------
+    category : str
+        Of which queue.
+    check : str
+        `script`, `test-only`, `imports` or `live`.
+    verdict : str
+        `ok`, `skipped` or `broken`.
+    message : str
+        What was found, and the remedy.
+    """
+
+    category: str
+    check: str
+    verdict: Verdict
+    message: str
+
+
+def check_site(
+    site: SiteFile, project: Path, modules: tuple[str, ...] = (), live_s: float | None = None
+) -> Iterator[Result]:
+    """Check all queues of a site, one result after the other.
+
+    Parameters
+    ----------
+    site : SiteFile
+        The site.
+    project : Path
+        A folder that jobs can see too. Where it holds a project, its store is asked from where jobs run.
+    modules : tuple of str
+        Modules of one's own jobs, imported beside ours.
+    live_s : float, optional
+        Send a tiny job through each queue and wait so long for it.
+
+    Yields
+    ------
+    Result
+    """
+    for category in site.site.workers:
+        request = Request(project.absolute(), "site-check", category, f"check-{secrets.token_hex(4)}")
+        try:
+            text = render(site, request, "cflow-check-%j.log")
+        except CathodeflowError as error:
+            yield Result(category, "script", "broken", str(error))
+            continue
+        yield _check_shell(category, text)
+        if site.site.scheduler == "slurm":
+            yield _check_with_slurm(site, category, text)
+        yield _check_imports(site, request, modules)
+        if live_s is not None and site.site.scheduler == "slurm":
+            yield _check_live(site, request, modules, live_s)
+
+
+def _check_shell(category: Category, text: str) -> Result:
+    done = subprocess.run(["/bin/bash", "-n"], input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = " ".join(done.stderr.split())
+        return Result(category, "script", "broken", f"bash does not understand it: {said}; `cflow site show` prints it")
+    return Result(category, "script", "ok", f"{len(text.splitlines())} lines")
+
+
+def _check_with_slurm(site: SiteFile, category: Category, text: str) -> Result:
+    if not slurm_is_here():
+        return Result(category, "test-only", "skipped", "sbatch is not on the path: check again on a login node")
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "job.sh"
+        script.write_text(text, encoding="utf-8")
+        try:
+            # --test-only answers on standard error, and by its exit code.
+            call(["sbatch", "--test-only", str(script)], environment=clean_environment(site.site.variables()))
+        except CathodeflowError as error:
+            remedy = f"compare workers.{category} in {site.folder / 'site.yaml'} with `sinfo` and `sacctmgr show assoc`"
+            return Result(category, "test-only", "broken", f"{error}; {remedy}")
+    return Result(category, "test-only", "ok", "Slurm would take it")
+
+
+def _probe_command(site: SiteFile, note: Path, project: Path, modules: tuple[str, ...]) -> str:
+    parts = [site.site.python, "-m", "cathodeflow.dispatch.probe", "--note", str(note)]
+    if _holds_project(project):
+        parts += ["--project", str(project)]
+    for module in modules:
+        parts += ["--module", module]
+    return shlex.join(parts)
+
+
+def _holds_project(folder: Path) -> bool:
+    from cathodeflow.storage.connection import open_project
+
+    try:
+        open_project(folder)
+    except StoreError:
+        return False
+    return True
+
+
+def _check_imports(site: SiteFile, request: Request, modules: tuple[str, ...]) -> Result:
+    """Run the script here with the probe in place of the workers, in the environment that a batch job gets."""
+    category = request.category
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "note.json"
+        text = render(site, request, "log", _probe_command(site, note, request.project, modules))
+        script = Path(folder) / "job.sh"
+        script.write_text(text, encoding="utf-8")
+        try:
+            done = subprocess.run(
+                [*shlex.split(site.site.shell), str(script)],
+                env=clean_environment(site.site.variables()),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=IMPORT_PATIENCE_S,
+                check=False,
+                cwd=folder,
+            )
+        except subprocess.TimeoutExpired:
+            return Result(category, "imports", "broken", f"the script took more than {IMPORT_PATIENCE_S:g} s here")
+        except OSError as error:
+            return Result(category, "imports", "broken", f"{site.site.shell}: {error.strerror}; correct `shell`")
+        findings = read_note(note)
+    if findings is None:
+        said = " ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.returncode}"
+        remedy = "correct modules, pre_commands, activate or python"
+        return Result(
+            category, "imports", "broken", f"cathodeflow does not start in this environment: {said}; {remedy}"
+        )
+    return _judge(category, "imports", findings, "here")
+
+
+def _judge(category: Category, check: str, findings: Findings, where: str) -> Result:
+    if findings.failures:
+        name, error = next(iter(findings.failures.items()))
+        number = len(findings.failures)
+        message = f"{number} of {findings.modules} modules cannot be imported {where}, {name} first: {error}"
+        return Result(category, check, "broken", f"{message}; FireWorks would drop their jobs without a word")
+    if not findings.healthy:
+        return Result(category, check, "broken", f"the store cannot be reached {where}: {findings.store}")
+    asked = "" if findings.store == "not asked" else ", the store answers"
+    return Result(
+        category, check, "ok", f"{findings.modules} modules imported {where} in {findings.seconds:g} s{asked}"
+    )
+
+
+def _check_live(site: SiteFile, request: Request, modules: tuple[str, ...], patience_s: float) -> Result:
+    """Send the probe through the queue and wait for its note."""
+    category, began = request.category, time.monotonic()
+    if not slurm_is_here():
+        return Result(category, "live", "skipped", "sbatch is not on the path: check again on a login node")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".site-check-", dir=request.project))
+    except OSError as error:
+        return Result(category, "live", "broken", f"{request.project} cannot be written: {error.strerror}")
+    note, script, log = folder / "note.json", folder / "job.sh", folder / "job.log"
+    script.write_text(
+        render(site, request, str(log), _probe_command(site, note, request.project, modules)), encoding="utf-8"
+    )
+    try:
+        said = call(["sbatch", "--parsable", str(script)], environment=clean_environment(site.site.variables()))
+        job_id = said.strip().splitlines()[-1].split(";")[0]
+        message = _wait_for(job_id, note, patience_s)
+    except SchedulerError as error:
+        return Result(category, "live", "broken", str(error))
+    findings = read_note(note)
+    if findings is None:
+        tail = " ".join(log.read_text(errors="replace").split()[-40:]) if log.is_file() else "it printed nothing"
+        return Result(category, "live", "broken", f"{message}; {tail} ({folder})")
+    result = _judge(category, "live", findings, f"on {findings.host}")
+    if result.verdict == "ok":
+        _remove(folder)
+    took = f"out and back in {time.monotonic() - began:.0f} s as job {job_id}: {result.message}"
+    return Result(category, "live", result.verdict, took if result.verdict == "ok" else result.message)
+
+
+def _wait_for(job_id: str, note: Path, patience_s: float) -> str:
+    """Wait for a note or the end of its job; returns what to say where there is no note. A late job is cancelled."""
+    deadline = time.monotonic() + patience_s
+    while not note.is_file():
+        finding = SlurmTruth().look([job_id], time.time())[job_id]
+        if finding.standing in {Standing.ENDED, Standing.GONE}:
+            time.sleep(POLL_S)  # shared filesystems show a file a moment later
+            return "its job is gone" if finding.job is None else finding.job.sentence()
+        if time.monotonic() > deadline:
+            call(["scancel", job_id])
+            state = "unknown" if finding.job is None else finding.job.state
+            return f"job {job_id} was still {state} after {patience_s:g} s and was cancelled: allow more with --wait"
+        time.sleep(POLL_S)
+    return ""
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,47 @@
+"""What an allocation writes of workers that died in it: other machines cannot see its processes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path("logs") / "slurm" / "deaths"
+
+
+@dataclass(frozen=True)
+class Death:
+    """A worker that ended by a signal while its allocation went on.
+
+    Attributes
+    ----------
+    host, pid : str, int
+        Which process.
+    signal : int
+        The signal's number.
+    out_of_memory : bool
+        The kernel ended something in this allocation for memory meanwhile.
+    """
+
+    host: str
+    pid: int
+    signal: int
+    out_of_memory: bool
+
+
+def write_death(project: Path, job_id: str, death: Death) -> None:
+    """Leave a note in the project folder, in one step."""
+    folder = project / FOLDER / job_id
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{death.host}-{death.pid}"
+    draft.write_text(json.dumps(death.__dict__), encoding="utf-8")
+    draft.replace(folder / f"{death.host}-{death.pid}.json")
+
+
+def read_death(project: Path, job_id: str, host: str, pid: int) -> Death | None:
+    """Return the note on a process, None when there is none."""
+    path = project / FOLDER / job_id / f"{host}-{pid}.json"
+    try:
+        return Death(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

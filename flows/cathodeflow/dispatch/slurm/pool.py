@@ -1,0 +1,158 @@
+"""The workers of a campaign on a cluster, with the face of the driver's pool of local processes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cathodeflow.dispatch.allotment import Estimates
+from cathodeflow.dispatch.sites import Category
+from cathodeflow.dispatch.slurm import submissions
+from cathodeflow.dispatch.slurm.commands import call
+from cathodeflow.dispatch.slurm.submissions import SubmissionRecord
+from cathodeflow.dispatch.slurm.submit import LOGS, settle, submit_needed
+from cathodeflow.dispatch.slurm.truth import SlurmTruth
+from cathodeflow.errors import MissingDependencyError, SchedulerError
+
+if TYPE_CHECKING:
+    from cathodeflow.dispatch.site_file import SiteFile
+    from cathodeflow.storage.connection import Project
+
+FIRST_DELAY_S = 10.0
+LONGEST_DELAY_S = 600.0
+_ENDED_WELL = frozenset({"COMPLETED", "TIMEOUT"})
+
+
+class SitePool:
+    """Allocations of a cluster, submitted as jobs become READY. It outlives its driver: another one takes it over.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    campaign : str
+        Only its jobs are run.
+    site : SiteFile
+        The cluster.
+
+    Raises
+    ------
+    MissingDependencyError
+        Slurm is not on this machine.
+    """
+
+    def __init__(self, project: Project, campaign: str, site: SiteFile) -> None:
+        from cathodeflow.dispatch.slurm.commands import slurm_is_here
+
+        if not slurm_is_here():
+            raise MissingDependencyError(
+                f"site {site.name} submits to Slurm, but sbatch is not on the path: run the driver on a login node"
+            )
+        self._project = project
+        self._campaign = campaign
+        self._site = site
+        self._estimates = Estimates(project, campaign)
+        self._refused: dict[Category, tuple[int, float]] = {}  # how often in a row, and when to try again
+        self._messages: list[str] = []
+        self._finishing = False
+        submissions.prepare(project)
+
+    def keep_alive(self) -> int:
+        """Submit what is needed; look first what became of what was submitted.
+
+        Returns
+        -------
+        int
+            How many allocations ended badly since the last call.
+        """
+        truth = SlurmTruth()
+        over = settle(self._project, self._site.name, truth)
+        died = sum(self._judge(record) for record in over if record.campaign == self._campaign)
+        for complaint in truth.complaints:
+            self._say(complaint)
+        if not truth.complaints:  # while Slurm does not answer, the budget is not known
+            self._submit_all()
+        return died
+
+    def _judge(self, record: SubmissionRecord) -> bool:
+        """Say how an allocation ended; one that failed by itself makes the next one of its queue wait.
+
+        Without that, a broken environment would be submitted again with every tick.
+        """
+        stored = self._project.get(submissions.SUBMISSIONS, record.token) or {}
+        outcome, category = str(stored.get("outcome")), Category(record.category)
+        if outcome in _ENDED_WELL:
+            self._refused.pop(category, None)
+            return False
+        message = f"allocation {stored.get('job_id')} for {category} ended: {outcome}"
+        if outcome == "FAILED":
+            delay = self._put_off(category)
+            message += f"; the next is submitted in {delay:g} s at the earliest, see its log in {LOGS}"
+        self._say(message)
+        return True
+
+    def _put_off(self, category: Category) -> float:
+        times, _ = self._refused.get(category, (0, 0.0))
+        delay = min(FIRST_DELAY_S * 2.0**times, LONGEST_DELAY_S)
+        self._refused[category] = times + 1, time.monotonic() + delay
+        return delay
+
+    def _submit_all(self) -> None:
+        for category in self._site.site.workers:
+            if time.monotonic() < self._refused.get(category, (0, 0.0))[1]:
+                continue
+            try:
+                submit_needed(self._project, self._site, self._campaign, category, self._estimates)
+            except (SchedulerError, MissingDependencyError) as error:
+                delay = self._put_off(category)
+                self._say(f"nothing was submitted for {category}, tried again in {delay:g} s: {error}")
+
+    def alive(self) -> int:
+        """Return how many allocations of the campaign wait or run; none that the driver has to wait for at its end."""
+        return 0 if self._finishing else len(self._mine())
+
+    def ask_to_finish(self) -> None:
+        """Take back what still waits; what runs goes on and ends by itself when there is no more work.
+
+        A driver that ends must not take hours of computing with it.
+        """
+        self._finishing = True
+        waiting = [r.job_id for r in self._mine() if r.job_id is not None and r.waiting_seat is not None]
+        self._cancel(waiting, ["--state=PENDING"])
+
+    def end(self) -> None:
+        """Leave the cluster alone: allocations outlive the driver and are found by the next one."""
+
+    def cancel(self) -> int:
+        """End all allocations of the campaign at once; returns how many."""
+        job_ids = [record.job_id for record in self._mine() if record.job_id is not None]
+        self._cancel(job_ids, [])
+        return len(job_ids)
+
+    def messages(self) -> list[str]:
+        """Return what people should know, once each."""
+        said, self._messages = self._messages, []
+        return said
+
+    def _mine(self) -> list[SubmissionRecord]:
+        held = submissions.open_submissions(self._project, self._site.name)
+        return [record for record in held if record.campaign == self._campaign]
+
+    def _cancel(self, job_ids: list[str], options: list[str]) -> None:
+        if not job_ids:
+            return
+        try:
+            call(["scancel", *options, *job_ids])
+        except (SchedulerError, MissingDependencyError) as error:
+            self._say(str(error))
+        settle(self._project, self._site.name, SlurmTruth())
+
+    def _say(self, message: str) -> None:
+        if message not in self._messages:
+            self._messages.append(message)
+
+
+def logs_of(project: Project, job_id: str) -> list[Path]:
+    """Return the logs that an allocation left in the project folder."""
+    return sorted((project.folder / LOGS).glob(f"*-{job_id}.log"))

@@ -1,0 +1,185 @@
+"""The submissions of a project, and the only place that writes them.
+
+A submission is written down with a fresh token before sbatch is called, and takes a numbered seat of its queue. The
+seat is a unique key, so that no number of drivers, however they were killed, can take more seats than there are.
+The Slurm job's name and comment carry the token: whoever comes later can see whether sbatch was reached.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.records.document import Document, Moment, in_utc, now
+from cathodeflow.storage.collections import IndexSpec, ensure_indexes
+
+if TYPE_CHECKING:
+    from cathodeflow.dispatch.sites import Category
+    from cathodeflow.storage.connection import Project
+
+SUBMISSIONS = "submissions"
+
+INDEXES: tuple[IndexSpec, ...] = (
+    IndexSpec(SUBMISSIONS, (("seat", 1),), unique=True, sparse=True),
+    IndexSpec(SUBMISSIONS, (("waiting_seat", 1),), unique=True, sparse=True),
+    IndexSpec(SUBMISSIONS, (("open", 1), ("site", 1))),
+)
+
+
+class SubmissionState(StrEnum):
+    """Where a submission stands."""
+
+    INTENDED = "intended"  # written down; sbatch may or may not have been reached
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+    REFUSED = "refused"  # by sbatch
+    NEVER_SUBMITTED = "never_submitted"  # the driver died before sbatch
+
+
+class SubmissionRecord(Document):
+    """One submission; `_id` is its token.
+
+    Attributes
+    ----------
+    site, category, campaign : str
+        For which queue, whose jobs.
+    seat, waiting_seat : str or None
+        Its numbered places among those of the queue and those that wait; absent once given up.
+    open : bool
+        Whether it still counts.
+    time_factor, memory_factor : float
+        Times what the site gives.
+    job_id : str or None
+        Slurm's.
+    outcome : str or None
+        How it ended, in Slurm's words.
+    """
+
+    site: str
+    category: str
+    campaign: str
+    state: SubmissionState = SubmissionState.INTENDED
+    open: bool = True
+    seat: str | None = None
+    waiting_seat: str | None = None
+    time_factor: float = 1.0
+    memory_factor: float = 1.0
+    job_id: str | None = None
+    outcome: str | None = None
+    submitted_at: Moment | None = None
+    ended_at: Moment | None = None
+
+    @property
+    def token(self) -> str:
+        """What the Slurm job's name and comment carry."""
+        return self.id
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many allocations a queue may hold.
+
+    Attributes
+    ----------
+    site : str
+        The site's name.
+    category : Category
+        The queue.
+    max_running, max_queued : int
+        In all, and of these waiting.
+    """
+
+    site: str
+    category: Category
+    max_running: int
+    max_queued: int
+
+    def seats(self, taken: Sequence[str | None], prefix: str, number: int) -> list[str]:
+        """Return the names of the free seats."""
+        names = (f"{prefix}{self.site}/{self.category}/{place}" for place in range(number))
+        return [name for name in names if name not in set(taken)]
+
+
+def prepare(project: Project) -> None:
+    """Make the indexes, without which seats would not be unique."""
+    ensure_indexes(project, INDEXES)
+
+
+def reserve(
+    project: Project, budget: Budget, campaign: str, time_factor: float = 1.0, memory_factor: float = 1.0
+) -> SubmissionRecord | None:
+    """Take a seat and write the intention to submit, in one atomic insert.
+
+    Returns
+    -------
+    SubmissionRecord or None
+        None when the budget is spent.
+    """
+    from pymongo.errors import DuplicateKeyError
+
+    while True:
+        held = open_submissions(project, budget.site)
+        seats = budget.seats([record.seat for record in held], "", budget.max_running)
+        waiting = budget.seats([record.waiting_seat for record in held], "waiting/", budget.max_queued)
+        if not seats or not waiting:
+            return None
+        record = SubmissionRecord(
+            _id=secrets.token_hex(6),
+            site=budget.site,
+            category=budget.category.value,
+            campaign=campaign,
+            seat=seats[0],
+            waiting_seat=waiting[0],
+            time_factor=time_factor,
+            memory_factor=memory_factor,
+        )
+        try:
+            project.database[SUBMISSIONS].insert_one(record.to_mongo())
+        except DuplicateKeyError:  # another driver was a moment faster: look again
+            continue
+        return record
+
+
+def mark_submitted(project: Project, token: str, job_id: str) -> None:
+    """Write down Slurm's number for a submission."""
+    _change(
+        project,
+        {"_id": token, "state": SubmissionState.INTENDED},
+        {"state": SubmissionState.PENDING, "job_id": job_id, "submitted_at": now()},
+    )
+
+
+def mark_running(project: Project, token: str) -> None:
+    """Write down that a submission runs: it gives up its place among those that wait."""
+    where = {"_id": token, "state": {"$in": [SubmissionState.INTENDED, SubmissionState.PENDING]}}
+    _change(project, where, {"state": SubmissionState.RUNNING}, ("waiting_seat",))
+
+
+def close(project: Project, token: str, state: SubmissionState, outcome: str) -> None:
+    """Write down that a submission is over, and give up its seats."""
+    changes = {"state": state, "open": False, "outcome": outcome, "ended_at": now()}
+    _change(project, {"_id": token, "open": True}, changes, ("seat", "waiting_seat"))
+
+
+def open_submissions(project: Project, site: str) -> list[SubmissionRecord]:
+    """Return the submissions to a site that still count, oldest first."""
+    found = project.select(SUBMISSIONS, {"open": True, "site": site})
+    return sorted((SubmissionRecord.from_mongo(d) for d in found), key=lambda record: record.created_at)
+
+
+def age_s(record: SubmissionRecord, moment: datetime | None = None) -> float:
+    """Return how long ago a submission was written down, seconds."""
+    return (in_utc(moment or now()) - record.created_at).total_seconds()
+
+
+def _change(project: Project, where: dict[str, Any], changes: dict[str, Any], dropped: Sequence[str] = ()) -> None:
+    values = {key: value.value if isinstance(value, StrEnum) else value for key, value in changes.items()}
+    update: dict[str, Any] = {"$set": values}
+    if dropped:
+        update["$unset"] = dict.fromkeys(dropped, "")
+    project.database[SUBMISSIONS].update_one(where, update)
