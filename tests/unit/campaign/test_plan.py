@@ -103,6 +103,9 @@ def test_the_rehearsal_has_costs_of_its_own(wanted: CampaignDefinition, host: Ho
     assert rehearsed.jobs == planned.jobs
     assert rehearsed.total_core_hours < 0.01 * planned.total_core_hours
     assert rehearsed.example is None
+    # A stub for WAVECAR, and a density on a coarser grid.
+    static = ("follow_up", "static")
+    assert rows_of(rehearsed)[static].written_bytes < 0.3 * rows_of(planned)[static].written_bytes
     assert rehearsed.cores_per_run == 1
 
 
