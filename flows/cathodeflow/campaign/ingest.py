@@ -169,9 +169,9 @@ class _Judge:
                 self._write(label, run)
             self.taken[decoration.key] = folder
         except _NotNeededError as known:
-            return IngestedRun(folder, Verdict.KNOWN, decoration and decoration.key, str(known))
+            return IngestedRun(folder, Verdict.KNOWN, _key_of(decoration), str(known))
         except (CalculationError, DefinitionError, CampaignError) as refused:
-            return IngestedRun(folder, Verdict.REFUSED, decoration and decoration.key, str(refused))
+            return IngestedRun(folder, Verdict.REFUSED, _key_of(decoration), str(refused))
         return IngestedRun(folder, Verdict.INGESTED, decoration.key)
 
     def _require_new(self, run: FinishedRun) -> None:
@@ -314,6 +314,10 @@ class _Judge:
         if not written:
             raise _NotNeededError("another process has just labelled it")
         _withdraw_job(self.project, self.campaign.id, label.key)
+
+
+def _key_of(decoration: Decoration | None) -> str | None:
+    return None if decoration is None else decoration.key
 
 
 def _words_of(label: Mapping[str, Any]) -> str:

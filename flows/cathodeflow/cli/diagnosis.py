@@ -177,10 +177,8 @@ def check_engines() -> Iterator[Check]:
     vasp, lobster = vasp_command(), lobster_command()
     yield _of_findings("VASP", requirements.check_vasp(vasp), vasp, off)
     yield _potcar_library(off)
-    lobster = requirements.check_lobster()
-    yield _of_findings(
-        "LOBSTER", lobster, shutil.which("lobster") or "", "no follow-up branch bonding with engine vasp"
-    )
+    cost = "no follow-up branch bonding with engine vasp"
+    yield _of_findings("LOBSTER", requirements.check_lobster(lobster), lobster, cost)
     bader = shutil.which("bader") or "pybader"
     yield _of_findings("Bader", requirements.check_bader(), bader, "no follow-up branch bader with engine vasp")
     yield _program("Slurm", "sbatch", "jobs run on this machine only")

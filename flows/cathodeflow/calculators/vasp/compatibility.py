@@ -94,9 +94,9 @@ def _functional(both: _Comparison) -> Iterator[str]:
         had, wanted = _functional_tag(tag, both.run.value(tag)), _functional_tag(tag, both.wanted(tag))
         if had != wanted:
             yield f"{tag} {had}, not {wanted}"
-    had, wanted = int(both.run.incar.get("IVDW", both.run.value("IVDW", 0))), int(both.wanted("IVDW", 0))
-    if had != wanted:
-        yield f"IVDW {had} ({DISPERSION.get(had, 'another')}), not {wanted} ({DISPERSION.get(wanted, 'another')})"
+    mine, asked = int(both.run.incar.get("IVDW", both.run.value("IVDW", 0))), int(both.wanted("IVDW", 0))
+    if mine != asked:
+        yield f"IVDW {mine} ({DISPERSION.get(mine, 'another')}), not {asked} ({DISPERSION.get(asked, 'another')})"
 
 
 def _functional_tag(tag: str, value: Any) -> str:
@@ -195,5 +195,6 @@ def _wanted_divisions(both: _Comparison) -> tuple[int, int, int]:
         lengths = np.array(both.inputs.poscar.structure.lattice.reciprocal_lattice.abc)
         counts = np.maximum(1, np.ceil(lengths / float(spacing) - 1e-9)).astype(int)
     else:
-        counts = np.array(both.inputs.kpoints.kpts[0], dtype=int)
+        mesh: Any = both.inputs.kpoints
+        counts = np.array(mesh.kpts[0], dtype=int)
     return (int(counts[0]), int(counts[1]), int(counts[2]))

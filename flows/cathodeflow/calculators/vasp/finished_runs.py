@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cathodeflow.calculators.vasp.first_step import first_steps
-from cathodeflow.calculators.vasp.results import Intervention, interventions_in, require_converged
+from cathodeflow.calculators.vasp.results import interventions_in, require_converged
 from cathodeflow.errors import CalculationError
+from cathodeflow.records.calculation import Intervention
 from cathodeflow.records.outcomes import Reason
 
 if TYPE_CHECKING:
