@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.calculators.vasp.file_sizes import file_sizes
+from cathodeflow.calculators.vasp.file_sizes import file_sizes, zipped
 from cathodeflow.campaign import dft_costs
 from cathodeflow.campaign.dft_costs import Cell, Run
 from cathodeflow.campaign.dft_runs import (
@@ -87,7 +87,7 @@ class DftRow:
     basis : str
         What it stands on.
     written_bytes, kept_bytes : float
-        Before and after `cflow gc`.
+        Before and after `cflow gc`, compressed as atomate2 leaves them.
     """
 
     stage: str
@@ -235,8 +235,8 @@ class _Pricing:
             core_hours=sum(run.seconds for run in runs) * times / 3600,
             uncertainty=dft_costs.STATED_UNCERTAINTY,
             basis=_stated(self.definition.engine.name),
-            written_bytes=sum(sum(run.sizes.values()) for run in runs) * times,
-            kept_bytes=sum(kept_bytes(run.sizes, patterns, zip_kept=retention.zip) for run in runs) * times,
+            written_bytes=sum(zipped(name, size) for run in runs for name, size in run.sizes.items()) * times,
+            kept_bytes=sum(kept_bytes(run.sizes, patterns) for run in runs) * times,
         )
 
     def relaxation(self, cell: Cell) -> _Priced:

@@ -198,12 +198,15 @@ def fate_of(path: PurePosixPath, size: int, patterns: Sequence[str], *, zip_kept
     return Fate.ZIP if zip_kept and not compressed and size > SMALLEST_ZIPPED else Fate.KEEP
 
 
-def kept_bytes(sizes: Mapping[str, float], patterns: Sequence[str], *, zip_kept: bool) -> float:
-    """Return what stays of a run's files by the sizes that `file_sizes` expects, compressed where asked."""
+def kept_bytes(sizes: Mapping[str, float], patterns: Sequence[str]) -> float:
+    """Return what stays of a run's files by the sizes that `file_sizes` expects.
+
+    Compressed whatever the definition says: atomate2 compresses the files of a run when it ends.
+    """
     from cathodeflow.calculators.vasp.file_sizes import zipped
 
-    total = 0.0
-    for name, size in sizes.items():
-        fate = fate_of(PurePosixPath(name), int(size), patterns, zip_kept=zip_kept, named=frozenset())
-        total += {Fate.DELETE: 0.0, Fate.KEEP: size, Fate.ZIP: zipped(name, size)}[fate]
-    return total
+    fates = {
+        name: fate_of(PurePosixPath(name), int(size), patterns, zip_kept=False, named=frozenset())
+        for name, size in sizes.items()
+    }
+    return sum(zipped(name, size) for name, size in sizes.items() if fates[name] != Fate.DELETE)
