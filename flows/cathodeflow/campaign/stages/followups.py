@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.stages.label import ValidateStage
+from cathodeflow.campaign.stages.oxidation import oxidation_references, reference_levels, with_oxidation_states
+from cathodeflow.campaign.stages.selection import pristine_composition
 from cathodeflow.campaign.stages.work import StageWork, job_uuid
 from cathodeflow.records.candidate import candidate_id
 from cathodeflow.records.followup import FollowUpRecord, follow_up_key
@@ -62,7 +64,32 @@ class FollowUpStage(StageWork):
         """Return how far FireWorks is with each branch."""
         from cathodeflow.dispatch.workflows import job_states
 
-        return job_states(self.context.project, self.context.campaign.id, self.kind, keys)
+        found = job_states(self.context.project, self.context.campaign.id, self.kind, keys)
+        if self._pristine_charges_settled:
+            return found
+        # Oxidation states are told against the pristine host's charges, so those are written down first.
+        return [
+            replace(state, state="WAITING") if state.state == "COMPLETED" and self._is_compared(state.key) else state
+            for state in found
+        ]
+
+    def _is_compared(self, key: str) -> bool:
+        return key.endswith(f"/{Branch.BADER.value}") and key not in self._pristine_charges
+
+    @cached_property
+    def _pristine_charges(self) -> frozenset[str]:
+        """Keys of the branches whose charges the others are compared with."""
+        levels, pristine = reference_levels(self.context.host), pristine_composition(self.context)
+        parsed = {key: parse_candidate_key(key) for key in self._crystals}
+        return frozenset(
+            follow_up_key(key, Branch.BADER)
+            for key, candidate in parsed.items()
+            if candidate.composition.key == pristine and candidate.level in levels
+        )
+
+    @cached_property
+    def _pristine_charges_settled(self) -> bool:
+        return self._pristine_charges <= set(self.settled())
 
     def blocked(self, settled: Mapping[str, Outcome]) -> dict[str, str]:
         """Return the branches whose static run was quarantined."""
@@ -104,8 +131,17 @@ class FollowUpStage(StageWork):
         return self.flow(workflow_key)
 
     def record(self, job: JobView, output: Any) -> None:
-        """Write what a branch found."""
-        self._write(job.key, {**output, "origin": self.context.origin(self.kind, job, output)})
+        """Write what a branch found, its paths relative to the project."""
+        found = {**output, "origin": self.context.origin(self.kind, job, output)}
+        found["folder"] = self.context.relative(found.get("folder", ""))
+        if found.get(Branch.DENSITY_DIFFERENCE.value):
+            difference = found[Branch.DENSITY_DIFFERENCE.value]
+            file = self.context.relative(difference["volumetric_file"])
+            found[Branch.DENSITY_DIFFERENCE.value] = {**difference, "volumetric_file": file}
+        if found.get(Branch.BADER.value):
+            species = self._crystals[self.workflow_key(job.key)]["species"]
+            found = with_oxidation_states(found, species, oxidation_references(self.context))
+        self._write(job.key, found)
 
     def give_up(self, failure: Failure, message: str) -> None:
         """Quarantine a branch that failed at every attempt."""

@@ -72,7 +72,8 @@ class LabelStage(StageWork):
 
     def record(self, job: JobView, output: Any) -> None:
         """Write the label, done or quarantined."""
-        self._write(job.key, {**output, "origin": self.context.origin(self.kind, job, output)})
+        folder = self.context.relative(output.get("folder", ""))
+        self._write(job.key, {**output, "folder": folder, "origin": self.context.origin(self.kind, job, output)})
 
     def give_up(self, failure: Failure, message: str) -> None:
         """Quarantine a label whose job failed at every attempt."""

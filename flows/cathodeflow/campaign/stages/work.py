@@ -6,6 +6,7 @@ import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign.definition import CampaignDefinition
@@ -92,6 +93,12 @@ class StageContext:
         prefix = f"{kind.value}:"
         keys = [entry.removeprefix(prefix) for entry in self.campaign.harvested if entry.startswith(prefix)]
         return [key for key in keys if key.split("-")[0] == f"r{self.round}"]
+
+    def relative(self, path: str) -> str:
+        """Return a path relative to the project where it lies in it: a project that is moved keeps its paths."""
+        folder = self.project.folder.resolve()
+        place = Path(path)
+        return str(place.relative_to(folder)) if path and place.is_relative_to(folder) else path
 
     def origin(self, kind: JobKind, job: JobView, output: Any = None) -> Origin:
         """Return where a number made by `job` comes from; what the job says of itself goes first."""
