@@ -228,7 +228,7 @@ def _assumptions(definition: CampaignDefinition, cores: int) -> tuple[str, ...]:
         "k-points: time reversal alone is taken away, except for elements; runs at Γ alone take the Γ-only program.",
         f"{cores} processors a run, at {100 * dft_costs.efficiency(cores):.0f} % efficiency.",
         bounds,
-        "Disk, at worst: every file at once, WAVECARs too, which jobs delete as soon as nothing reads them; compressed.",
+        "Disk, at worst: every file at once, WAVECARs too, which jobs delete once nothing reads them; compressed.",
         "Kept: what `cflow gc` leaves of it by the definition's `retention`.",
     )
 
