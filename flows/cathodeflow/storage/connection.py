@@ -286,7 +286,7 @@ def create_project(folder: Path, uri: str | None = None) -> Project:
     return project
 
 
-def open_project(folder: Path, uri: str | None = None) -> Project:
+def open_project(folder: Path, uri: str | None = None, *, read_only: bool = False) -> Project:
     """Open a project.
 
     Parameters
@@ -295,13 +295,16 @@ def open_project(folder: Path, uri: str | None = None) -> Project:
         The project folder.
     uri : str, optional
         `mongodb://` address of a server to use in place of the store that the folder names.
+    read_only : bool
+        Open the embedded store so that nothing can be written. A server's rights are its own: see
+        `storage.read_only` for a view of its collections that only reads.
 
     Raises
     ------
     StoreError
         There is no store in the folder, it cannot be read, or the server cannot be reached.
     """
-    return _project(Path(folder), store_of(Path(folder), uri), create=False)
+    return _project(Path(folder), store_of(Path(folder), uri), create=False, read_only=read_only)
 
 
 def open_target(folder: Path, uri: str | None) -> Project:
@@ -324,9 +327,9 @@ def open_target(folder: Path, uri: str | None) -> Project:
     return _project(folder, None if uri is None else StoreAddress.parse(uri), create=True)
 
 
-def _project(folder: Path, address: StoreAddress | None, *, create: bool) -> Project:
+def _project(folder: Path, address: StoreAddress | None, *, create: bool, read_only: bool = False) -> Project:
     if address is None:
-        return Project(folder, _store_file(folder, create=create))
+        return Project(folder, _store_file(folder, create=create, read_only=read_only))
     from cathodeflow.storage.server import check
 
     project = Project(folder, None, address)
@@ -334,11 +337,12 @@ def _project(folder: Path, address: StoreAddress | None, *, create: bool) -> Pro
     return project
 
 
-def _store_file(folder: Path, *, create: bool) -> StoreFile:
+def _store_file(folder: Path, *, create: bool, read_only: bool = False) -> StoreFile:
     settings = get_settings()
     return StoreFile(
         folder / settings.store_file,
         synchronous=settings.store_synchronous,
         busy_timeout_s=settings.store_busy_timeout_s,
         create=create,
+        read_only=read_only,
     )

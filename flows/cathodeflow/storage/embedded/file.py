@@ -57,6 +57,8 @@ class StoreFile:
         How long a writer waits for another one, seconds.
     create : bool
         Make the file when it is absent.
+    read_only : bool
+        SQLite itself refuses to write through these connections, and they never hold up a writer.
 
     Raises
     ------
@@ -65,11 +67,18 @@ class StoreFile:
     """
 
     def __init__(
-        self, path: Path, *, synchronous: str = "normal", busy_timeout_s: float = 60.0, create: bool = True
+        self,
+        path: Path,
+        *,
+        synchronous: str = "normal",
+        busy_timeout_s: float = 60.0,
+        create: bool = True,
+        read_only: bool = False,
     ) -> None:
         self.path = Path(path).absolute()
         self.synchronous = synchronous
         self.busy_timeout_s = busy_timeout_s
+        self.read_only = read_only
         self._session = _Session()
         if not self._exists():
             if not create:
@@ -119,7 +128,7 @@ class StoreFile:
             read_only = bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
             if read_only and not (log.exists() and log.stat().st_size):
                 return f"{self.path.as_uri()}?immutable=1"
-        return f"{self.path.as_uri()}?mode=rw"
+        return f"{self.path.as_uri()}?mode={'ro' if self.read_only else 'rw'}"
 
     def _initialise(self) -> None:
         """Make the file elsewhere and move it in place, so that nobody ever sees half of it."""
@@ -229,6 +238,8 @@ class StoreFile:
         StoreError
             The transaction could not begin or be committed; nothing of it was written.
         """
+        if self.read_only:
+            raise StoreError(f"{self.path} was opened to be read only: nothing was written; change it with `cflow`.")
         connection = self.connection()
         session = self._session
         if session.depth:
