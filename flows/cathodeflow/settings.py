@@ -40,7 +40,8 @@ class Settings(BaseSettings):
         120.0, gt=0, description="A lock or claim of another host's process is broken after so long without a sign of it."
     )
     threads_per_worker: int = Field(1, ge=1, description="Threads of one worker's torch and BLAS.")
-    tick_s: float = Field(2.0, gt=0, description="Seconds between two ticks of the driver.")
+    tick_s: float = Field(2.0, gt=0, description="Seconds between two ticks of a driver with workers of its own.")
+    site_tick_s: float = Field(30.0, gt=0, description="The same of one that submits to a cluster's queues.")
     lease_s: float = Field(30.0, gt=0, description="A driver that is silent for so long has lost its campaign.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
 

@@ -41,6 +41,9 @@ class Pool(Protocol):
     def end(self) -> None:
         """Let go of them."""
 
+    def messages(self) -> list[str]:
+        """Return what people should know, once each."""
+
 
 class WorkerPool:
     """Worker processes of this machine; one that dies is started anew.
@@ -100,6 +103,10 @@ class WorkerPool:
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+    def messages(self) -> list[str]:
+        """Return what people should know, once each."""
+        return []
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         logs = self._folder / "logs"
@@ -216,11 +223,23 @@ class _Driver:
                 on_tick(campaign)
             if campaign.state in {CampaignState.DONE, CampaignState.STOPPED}:
                 return campaign
-            wake_at = time.monotonic() + get_settings().tick_s
-            while time.monotonic() < wake_at:
-                if interruption.asked:
-                    return campaign
-                time.sleep(0.1)
+            if self._is_interrupted_while_waiting(interruption):
+                return campaign
+
+    def _is_interrupted_while_waiting(self, interruption: Interruption) -> bool:
+        """Wait for the next tick; a cluster is asked less often than this machine, the lease is kept all the same."""
+        settings = get_settings()
+        here = isinstance(self.pool, WorkerPool)
+        wake_at = time.monotonic() + (settings.tick_s if here else settings.site_tick_s)
+        renew_at = time.monotonic() + settings.lease_s / 3
+        while time.monotonic() < wake_at:
+            if interruption.asked:
+                return True
+            if time.monotonic() >= renew_at:
+                self.renew_lease()
+                renew_at = time.monotonic() + settings.lease_s / 3
+            time.sleep(0.1)
+        return False
 
     def tick(self, recipes: Recipes | None) -> CampaignRecord:
         from cathodeflow.campaign.advance import advance
@@ -231,6 +250,8 @@ class _Driver:
         if died:
             message = f"{died} worker(s) died and were started anew; see the logs folder"
             transitions.append_event(self.project, self.name, "worker_died", message)
+        for message in self.pool.messages():
+            transitions.append_event(self.project, self.name, "site", message)
         reconcile(self.project, self.name)
         return advance(self.project, self.name, recipes, keep_lease=self.renew_lease)
 

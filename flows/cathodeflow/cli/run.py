@@ -18,7 +18,9 @@ from cathodeflow.cli.options import CampaignOption, ProjectOption
 from cathodeflow.errors import CampaignError
 
 if TYPE_CHECKING:
+    from cathodeflow.campaign.driver import Pool
     from cathodeflow.campaign.status import StatusReport
+    from cathodeflow.storage.connection import Project
 
 INTERRUPTED_EXIT_CODE = 130
 LINE_EVERY_S = 15.0
@@ -33,10 +35,26 @@ def run(
     project: ProjectOption = Path(),
     campaign: CampaignOption = None,
     workers: Annotated[
-        int, typer.Option("--workers", "-w", min=0, help="Worker processes; 0 only drives, workers run elsewhere.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--workers",
+            "-w",
+            min=0,
+            help="Worker processes; 0 only drives, workers run elsewhere.",
+            show_default="1, or as the site says",
+        ),
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", metavar="NAME", help="Cluster that runs the jobs: a name of `cflow site show`, or a folder."
+        ),
+    ] = None,
 ) -> None:
-    """Run a campaign: workers and driver on this machine, until it is done.
+    """Run a campaign until it is done: the driver, and workers on this machine or a cluster.
+
+    With --site the driver submits allocations as jobs become ready, within the site's limits; those that run outlive it,
+    and the next driver finds them. It may run on a login node or in a job of its own, anywhere that reaches the store.
 
     Ctrl-C finishes the present jobs and ends; a second one ends at once. Nothing recorded is lost either way, and
     `cflow run` goes on where it ended. Exit code 0 when the campaign is done, 4 when it stopped, 130 when interrupted.
@@ -49,9 +67,10 @@ def run(
 
     opened = open_existing(project)
     name = campaign_name(opened, campaign)
+    pool = _pool(opened, name, workers, site)
     display = _bars if is_terminal() else _lines
     with display() as show, _notices(note):
-        record = drive(opened, name, workers, on_tick=lambda _: show(read_status(opened, name)))
+        record = drive(opened, name, pool, on_tick=lambda _: show(read_status(opened, name)))
     if record.state == CampaignState.DONE:
         option = "" if project == Path() else f" -p {project}"
         say(f"{name} is done: cflow report{option}")
@@ -63,6 +82,23 @@ def run(
     else:
         note(f"{name} is left in stage {record.stage}; `cflow run` goes on with it")
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
+
+
+def _pool(opened: Project, name: str, workers: int | None, site: str | None) -> int | Pool:
+    """Return where the jobs run: so many processes here, or the allocations of a site."""
+    if site is None:
+        return 1 if workers is None else workers
+    from cathodeflow.dispatch.site_file import read_site
+
+    read = read_site(site)
+    if read.site.scheduler == "none":
+        slots = sum(worker.slots for worker in read.site.workers.values())
+        return slots if workers is None else workers
+    if workers is not None:
+        raise typer.BadParameter(f"site {read.name} submits its workers to a queue", param_hint="--workers")
+    from cathodeflow.dispatch.slurm.pool import SitePool
+
+    return SitePool(opened, name, read)
 
 
 @contextmanager
