@@ -1,0 +1,129 @@
+"""Not knowing is not being dead; a note of the allocation counts while its job runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cathodeflow.dispatch.slurm.answers import SlurmJob
+from cathodeflow.dispatch.slurm.judgement import judge, judge_launches, slurm_job_of
+from cathodeflow.dispatch.slurm.notes import Death, read_death, write_death
+from cathodeflow.dispatch.slurm.truth import Finding, SlurmTruth, Standing
+from cathodeflow.records.outcomes import Reason
+
+QUEUE_LINE = "{}|{}|N/A|{}|None|2026-11-21T13:39:47|n1|cpu|cflow-x|(null)"
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Stand-ins that print what a test says, or fail: states that a real cluster shows only by chance."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(squeue: str | None = "", sacct: str | None = "") -> None:
+        for name, text in (("squeue", squeue), ("sacct", sacct)):
+            script = folder / name
+            failure = f"echo '{name}: error: Unable to contact slurm controller' >&2; exit 1"
+            script.write_text("#!/bin/sh\n" + (failure if text is None else f"cat <<'END'\n{text}\nEND\n"))
+            script.chmod(0o755)
+
+    return make
+
+
+def look(job_id: str, started: float | None = None) -> Finding:
+    return SlurmTruth().look([job_id], started)[job_id]
+
+
+def test_squeue_is_believed_first(programs) -> None:
+    programs(QUEUE_LINE.format("7", "7", "RUNNING"), "7|TIMEOUT|0:0|n1|||x")
+    assert look("7").standing == Standing.RUNNING
+
+
+def test_sacct_knows_what_squeue_has_forgotten(programs) -> None:
+    programs("", "7|TIMEOUT|0:0|n1|||x")
+    finding = look("7")
+    assert finding.standing == Standing.ENDED
+    assert finding.job is not None
+    assert finding.job.reason == Reason.TIMEOUT
+
+
+def test_sacct_is_asked_for_the_cause_of_a_failure(programs) -> None:
+    programs(QUEUE_LINE.format("7", "7", "FAILED"), "7|FAILED|3:0|n1|||x")
+    job = look("7").job
+    assert job is not None
+    assert job.exit_code == 3
+
+
+def test_without_accounting_squeue_alone_decides(programs) -> None:
+    programs(QUEUE_LINE.format("7", "7", "OUT_OF_MEMORY"), None)
+    job = look("7").job
+    assert job is not None
+    assert job.reason == Reason.OUT_OF_MEMORY
+    assert look("8").standing == Standing.GONE
+
+
+def test_a_controller_that_is_away_kills_nobody(programs) -> None:
+    programs(None, "7|TIMEOUT|0:0|n1|||x")
+    truth = SlurmTruth()
+    assert truth.look(["7"])["7"].standing == Standing.UNKNOWN
+    assert truth.queue() is None
+    assert truth.complaints[0] == "squeue refused: Unable to contact slurm controller"
+
+
+def test_a_job_nobody_knows_is_gone_only_when_it_is_old(programs) -> None:
+    programs("", "")
+    assert look("7", time.time()).standing == Standing.UNKNOWN, "accounts are written with a delay"
+    assert look("7", time.time() - 600).standing == Standing.GONE
+
+
+def test_what_is_unknown_or_alive_is_not_over() -> None:
+    for standing, state in [(Standing.UNKNOWN, None), (Standing.PENDING, "PENDING"), (Standing.RUNNING, "RUNNING")]:
+        assert judge(Finding(standing, None if state is None else SlurmJob("7", state)), None) is None
+
+
+DEATH = Death("n1", 42, 9, out_of_memory=False)
+
+
+def test_a_note_counts_while_the_job_runs_and_not_while_it_ends() -> None:
+    judgement = judge(Finding(Standing.RUNNING, SlurmJob("7", "RUNNING")), DEATH)
+    assert judgement is not None
+    assert judgement.reason == Reason.VANISHED
+    assert judge(Finding(Standing.RUNNING, SlurmJob("7", "COMPLETING")), DEATH) is None, "Slurm will say why"
+    for_memory = judge(Finding(Standing.RUNNING, SlurmJob("7", "RUNNING")), Death("n1", 42, 9, out_of_memory=True))
+    assert for_memory is not None
+    assert for_memory.reason == Reason.OUT_OF_MEMORY
+
+
+def test_slurms_reason_goes_before_the_note() -> None:
+    judgement = judge(Finding(Standing.ENDED, SlurmJob("7", "TIMEOUT")), DEATH)
+    assert judgement is not None
+    assert judgement.reason == Reason.TIMEOUT
+
+
+def test_a_job_that_ended_well_without_its_result_has_vanished() -> None:
+    judgement = judge(Finding(Standing.ENDED, SlurmJob("7", "COMPLETED")), None)
+    assert judgement is not None
+    assert judgement.reason == Reason.VANISHED
+    assert "left no result" in judgement.message
+
+
+def test_notes_are_found_by_host_and_process(tmp_path: Path) -> None:
+    write_death(tmp_path, "7", DEATH)
+    assert read_death(tmp_path, "7", "n1", 42) == DEATH
+    assert read_death(tmp_path, "7", "n2", 42) is None
+    assert read_death(tmp_path, "8", "n1", 42) is None
+
+
+def test_launches_are_judged_by_their_array_task(programs, tmp_path: Path) -> None:
+    assert slurm_job_of({"slurm_job_id": "9", "slurm_array_job_id": "7", "slurm_array_task_id": "3"}) == "7_3"
+    assert slurm_job_of({"pid": 1}) is None
+    programs("", "7_3|PREEMPTED|0:0|n1|||x")
+    env = {"slurm_job_id": "9", "slurm_array_job_id": "7", "slurm_array_task_id": "3", "host": "n1", "pid": 42}
+    launches = [{"launch_id": 1, "fworker": {"env": env}}, {"launch_id": 2, "fworker": {"env": {"pid": 1}}}]
+    judged = judge_launches(tmp_path, launches)
+    assert set(judged) == {1}
+    assert judged[1].reason == Reason.PREEMPTED

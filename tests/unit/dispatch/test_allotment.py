@@ -1,0 +1,101 @@
+"""No job is begun that cannot end in time, and none is kept for ever because it is longer than any allocation."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.dispatch.noop_jobs import noop
+
+from cathodeflow.dispatch.allotment import Allotment, Estimates
+from cathodeflow.dispatch.durations import SAFETY, measured_seconds, too_long
+from cathodeflow.dispatch.jobs import LAUNCHES
+from cathodeflow.dispatch.launchpad import add_workflow_once
+from cathodeflow.dispatch.worker import Worker, WorkerOptions
+from cathodeflow.storage.connection import Project, create_project
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    import jobflow
+
+    made = create_project(tmp_path / "p")
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", made.job_store())
+    return made
+
+
+def worker(project: Project, seconds_left: float, whole: float, **changes: float) -> Worker:
+    now = time.time()
+    allotment = Allotment(now + seconds_left - whole, now + seconds_left, **changes)
+    return Worker(project, WorkerOptions(project.folder, campaign="c", until_empty=True, allotment=allotment))
+
+
+def add(project: Project, kind: str, key: str, **spec: float) -> None:
+    add_workflow_once(project, noop(1), campaign="c", kind=kind, key=key)
+    for name, value in spec.items():
+        project.database.fireworks.update_one({"spec._key": key}, {"$set": {f"spec.{name}": value}})
+
+
+def measure(project: Project, kind: str, seconds: float) -> None:
+    """One finished job of a kind that took so long."""
+    add(project, kind, f"done-{kind}")
+    assert worker(project, 1e6, 1e6).loop() == 1
+    project.database[LAUNCHES].update_many({}, {"$set": {"runtime_secs": seconds}})
+
+
+@given(st.floats(1, 1e6), st.floats(1, 1e6), st.floats(0, 1))
+def test_a_begun_allocation_takes_no_job_that_outlasts_it(seconds: float, whole: float, share: float) -> None:
+    left = whole * (1 - share)
+    refused = too_long({"label": seconds}, left, whole, whole - left)
+    if share > 0.2:
+        assert (refused == ["label"]) == (seconds * SAFETY > left)
+    if share < 0.05:
+        assert refused == [], "a fresh one takes any job"
+
+
+def test_only_jobs_that_end_in_time_are_started(project: Project) -> None:
+    measure(project, "label", 100.0)
+    add(project, "label", "long")
+    add(project, "screen", "unmeasured")
+    assert measured_seconds(project, "c", ["label", "screen"]) == {"label": 100.0}
+    assert worker(project, 100.0, 1000.0).loop() == 1, "the one that nobody has measured"
+    assert worker(project, 900.0, 1000.0).loop() == 1
+    assert project.count("fireworks", {"state": "READY"}) == 0
+
+
+def test_a_job_longer_than_any_allocation_starts_in_a_fresh_one(project: Project) -> None:
+    measure(project, "label", 5000.0)
+    add(project, "label", "long")
+    assert worker(project, 500.0, 1000.0).loop() == 0
+    assert worker(project, 999.0, 1000.0).loop() == 1
+
+
+def test_the_definitions_expectation_holds_where_nothing_was_measured(project: Project) -> None:
+    add(project, "label", "k", _expected_s=300.0)
+    assert worker(project, 200.0, 1000.0).loop() == 0
+    assert worker(project, 400.0, 1000.0).loop() == 1
+
+
+def test_jobs_that_need_a_larger_allocation_wait_for_it(project: Project) -> None:
+    add(project, "label", "k", _memory_factor=2.0)
+    assert worker(project, 999.0, 1000.0).loop() == 0
+    assert worker(project, 999.0, 1000.0, memory_factor=2.0).loop() == 1
+
+
+def test_a_worker_lingers_for_more_work(project: Project) -> None:
+    began = time.monotonic()
+    assert worker(project, 999.0, 1000.0, linger_s=1.0).loop() == 0
+    assert 1.0 <= time.monotonic() - began < 5.0
+
+
+def test_estimates_are_asked_for_now_and_then(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    estimates = Estimates(project, "c")
+    assert estimates.seconds() == {}
+    measure(project, "label", 7.0)
+    add(project, "label", "next")
+    assert estimates.seconds() == {}, "not again within half a minute"
+    monkeypatch.setattr("cathodeflow.dispatch.allotment.REFRESH_S", 0.0)
+    assert estimates.seconds() == {"label": 7.0}
