@@ -8,7 +8,7 @@ DEMO := demo
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install demo demo-clean test test-quick lint format bench docs clean services services-mongo test-services
+.PHONY: help install demo demo-clean test test-quick lint format bench docs clean services services-mongo services-slurm test-services
 
 help:
 	@echo "make demo    install, run the demonstration campaign (about ten minutes), write demo/report.html"
@@ -51,13 +51,18 @@ SERVICES := .services
 APT_GET ?= $(if $(filter 0,$(shell id -u)),,sudo )apt-get
 MAVEN_FLAGS ?=
 
-services: services-mongo
+services: services-mongo services-slurm
 
 # Not needed where a real mongod is on PATH: the tests then use that.
 services-mongo:
 	@command -v javac >/dev/null && command -v mvn >/dev/null || $(APT_GET) install -y --no-install-recommends openjdk-17-jdk-headless maven
 	mvn -q -B $(MAVEN_FLAGS) -f tests/services/mongo_wire/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(SERVICES)/mongo
 	javac -cp '$(SERVICES)/mongo/*' -d $(SERVICES)/mongo tests/services/mongo_wire/WireServer.java
+
+# The tests start a cluster of their own from these programs, in a folder of its own; they need no running daemon.
+services-slurm:
+	@command -v slurmctld >/dev/null && command -v slurmdbd >/dev/null && command -v mariadbd >/dev/null || \
+		DEBIAN_FRONTEND=noninteractive $(APT_GET) install -y --no-install-recommends slurm-wlm slurmdbd munge mariadb-server
 
 test-services: $(STAMP)
 	$(BIN)/python -m pytest -m service
