@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Launch a campaign and run its driver with workers, on this machine.
+# Launch a campaign and run its driver: with workers on this machine, or on the queues of a site (--site).
 #
-# To run driver and workers inside one Slurm allocation instead, remove one # of each line below and submit this file:
+# To run driver and workers inside one Slurm allocation, remove one # of each line below and submit this file with sbatch:
 ##SBATCH --job-name=cathodeflow
 ##SBATCH --nodes=1
 ##SBATCH --ntasks=1
@@ -12,7 +12,7 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-Usage: submit.sh [--workers N] [--definition FILE] [PROJECT]
+Usage: submit.sh [--workers N | --site NAME [--as-job]] [--definition FILE] [PROJECT]
 
 Launch a campaign in the folder PROJECT (made when absent) and run it until it is done, then write its report.
 Run it again after an interruption: it goes on where it ended.
@@ -20,29 +20,46 @@ Run it again after an interruption: it goes on where it ended.
   PROJECT            project folder                    (default: nvpf)
   --definition FILE  campaign definition               (default: campaign.yaml beside this script)
   --workers N        worker processes, one thread each (default: SLURM_CPUS_PER_TASK, else the cores of this machine)
+  --site NAME        submit the jobs to the queues of this site (`cflow site show`); only the driver runs here
+  --as-job           submit the driver itself as a Slurm job of one core; SBATCH_PARTITION, SBATCH_ACCOUNT,
+                     SBATCH_TIMELIMIT and the like say where and how long, and submitting it again goes on
   --help             this text
 
 Needs `cflow` on the path: activate the environment first.
 USAGE
 }
 
-here=${SLURM_SUBMIT_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+if [ ! -f "$here/campaign.yaml" ]; then
+    here=${SLURM_SUBMIT_DIR:-$here} # sbatch runs a copy of this file from its spool
+fi
 definition=$here/campaign.yaml
 project=nvpf
 workers=${SLURM_CPUS_PER_TASK:-$(getconf _NPROCESSORS_ONLN)}
 project_given=
+site=
+as_job=
+arguments=("$@")
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help)
             usage
             exit 0
             ;;
-        --workers | --definition)
+        --as-job)
+            as_job=yes
+            shift
+            ;;
+        --workers | --definition | --site)
             if [ $# -lt 2 ]; then
                 echo "submit.sh: $1 needs a value; see --help" >&2
                 exit 2
             fi
-            if [ "$1" = --workers ]; then workers=$2; else definition=$2; fi
+            case $1 in
+                --workers) workers=$2 ;;
+                --definition) definition=$2 ;;
+                --site) site=$2 ;;
+            esac
             shift 2
             ;;
         -*)
@@ -75,6 +92,21 @@ if ! command -v cflow >/dev/null; then
     exit 6
 fi
 
+if [ -n "$as_job" ]; then
+    if [ -z "$site" ]; then
+        echo "submit.sh: --as-job needs --site: the driver of local workers would have one core for all of them" >&2
+        exit 2
+    fi
+    # The job runs this very script without --as-job; SLURM_SUBMIT_DIR would name another folder than this file's.
+    kept=()
+    for argument in "${arguments[@]}"; do
+        [ "$argument" = --as-job ] || kept+=("$argument")
+    done
+    printf -v command '%q ' "$here/submit.sh" "${kept[@]}" --definition "$definition"
+    exec sbatch --job-name=cathodeflow-driver --ntasks=1 --cpus-per-task=1 --signal=B:TERM@120 \
+        --output=cathodeflow-driver-%j.log --wrap "exec $command"
+fi
+
 # One thread per worker: two torch processes with two threads each on two cores are forty times slower.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 name=$(sed -n 's/^name:[[:space:]]*\([A-Za-z0-9_-]*\).*/\1/p' "$definition" | head -n 1)
@@ -85,5 +117,9 @@ if cflow status --project "$project" --campaign "$name" >/dev/null 2>&1; then
 else
     cflow launch "$definition" --project "$project"
 fi
-cflow run --project "$project" --campaign "$name" --workers "$workers"
+if [ -n "$site" ]; then
+    cflow run --project "$project" --campaign "$name" --site "$site"
+else
+    cflow run --project "$project" --campaign "$name" --workers "$workers"
+fi
 cflow report --project "$project" --campaign "$name"

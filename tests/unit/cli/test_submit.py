@@ -62,3 +62,37 @@ def test_wrong_usage_is_refused_before_anything_runs(tmp_path: Path, arguments: 
     assert result.returncode == 2
     assert result.stderr.startswith("submit.sh: ")
     assert calls == []
+
+
+def test_a_site_runs_the_jobs_and_only_the_driver_runs_here(tmp_path: Path):
+    result, calls = submit(tmp_path, "--site", "ours", "mine")
+    assert result.returncode == 0, result.stderr
+    assert "run --project mine --campaign nvpf_paper --site ours" in calls
+
+
+def test_the_driver_as_a_job_runs_this_script_on_the_site(tmp_path: Path):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "sbatch").write_text(f'#!/bin/sh\nfor word; do echo "$word"; done > {tmp_path}/sbatch\n')
+    (tools / "sbatch").chmod(0o755)
+    result, calls = submit(tmp_path, "--site", "ours", "--as-job", "my project")
+    assert result.returncode == 0, result.stderr
+    assert calls == []
+    *options, flag, command = (tmp_path / "sbatch").read_text().splitlines()
+    assert flag == "--wrap"
+    assert "--cpus-per-task=1" in options
+    # What the job would run, run here.
+    environment = {"PATH": f"{tools}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    last = (tmp_path / "calls").read_text().splitlines()
+    assert "run --project my project --campaign nvpf_paper --site ours" in last
+
+
+def test_the_driver_as_a_job_needs_a_site(tmp_path: Path):
+    result, calls = submit(tmp_path, "--as-job")
+    assert result.returncode == 2
+    assert "needs --site" in result.stderr
+    assert calls == []
