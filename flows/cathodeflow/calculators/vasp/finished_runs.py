@@ -174,6 +174,8 @@ def read_run(folder: Path) -> FinishedRun:
     CalculationError
         A file is missing, cut off or of something else than a relaxation.
     """
+    from pymatgen.core.structure import StructureError
+
     files = _vaspruns(folder)
     contents = [_unzipped(file) for file in files]
     runs = [_parsed(file, content) for file, content in zip(files, contents, strict=True)]
@@ -207,7 +209,7 @@ def read_run(folder: Path) -> FinishedRun:
             cores=cores,
             interventions=(*interventions_in(folder), *interventions_in(folder / SECOND)),
         )
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, StructureError) as error:
         raise _broken(files[-1], f"it lacks a part ({type(error).__name__}: {error})") from error
     _require_whole(run, files[-1])
     return run
@@ -281,24 +283,17 @@ def _unzipped(path: Path) -> bytes:
 
 
 def _parsed(path: Path, content: bytes) -> Vasprun:
+    from pymatgen.core.structure import StructureError
     from pymatgen.io.vasp.outputs import VaspParseError, Vasprun
 
+    damage = (SyntaxError, VaspParseError, StructureError, ValueError, LookupError, TypeError, AttributeError)
     if b"<calculation>" not in content:
         raise _broken(path, "it holds no ionic step")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unconverged run is judged by `require_usable`
             return Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    except (
-        SyntaxError,
-        VaspParseError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        OSError,
-        EOFError,
-    ) as error:
+    except (*damage, OSError, EOFError) as error:
         # What pymatgen raises for a damaged file differs from place to place; errors of XML are SyntaxErrors.
         raise _broken(path, f"it cannot be parsed ({type(error).__name__}: {error})") from error
 
