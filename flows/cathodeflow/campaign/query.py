@@ -51,11 +51,17 @@ DEFAULT_FIELDS: Mapping[str, tuple[str, ...]] = {
         "wall_s",
     ),
     "references": ("_id", "phase", "energy_per_atom", "n_atoms"),
+    "campaigns": ("_id", "state", "stage", "round", "provenance", "started_at", "finished_at", "message"),
     "events": ("created_at", "campaign", "kind", "message"),
     "attempts": ("created_at", "kind", "key", "attempt", "outcome", "reason", "action", "message"),
+    "withdrawn": ("created_at", "campaign", "resubmission", "collection", "document._id", "document.reason"),
+    "fireworks": ("fw_id", "state", "spec._campaign", "spec._kind", "spec._key", "spec._category", "updated_on"),
+    "launches": ("launch_id", "fw_id", "state", "host", "launch_dir", "time_start", "runtime_secs"),
 }
 COLLECTIONS: tuple[str, ...] = tuple(DEFAULT_FIELDS)
 SHARED_COLLECTIONS = frozenset({"references"})  # documents of no one campaign
+# Where a document names its campaign, if not in `campaign`.
+CAMPAIGN_FIELDS: Mapping[str, str] = {"campaigns": "_id", "fireworks": "spec._campaign"}
 
 # Operators that run code, which no filter from outside may.
 _FORBIDDEN = frozenset({"$where", "$function", "$accumulator"})
@@ -118,21 +124,28 @@ def parse_filter(text: str | None) -> dict[str, Any]:
         raise DefinitionError(f"the filter holds extended JSON that cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise DefinitionError(f'a filter is a JSON object such as \'{{"level": "Na3"}}\', not {text.strip()[:40]}')
-    _refuse_code(found)
+    refuse_code(found)
     return found
 
 
-def _refuse_code(value: Any) -> None:
+def refuse_code(value: Any) -> None:
+    """Refuse a filter that would run code in the database.
+
+    Raises
+    ------
+    DefinitionError
+        It holds such an operator, at any depth.
+    """
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key in _FORBIDDEN:
                 raise DefinitionError(
                     f"the operator {key} runs code and is refused; use comparisons such as $gt or $in"
                 )
-            _refuse_code(item)
+            refuse_code(item)
     elif isinstance(value, list):
         for item in value:
-            _refuse_code(item)
+            refuse_code(item)
 
 
 def parse_sort(text: str | None) -> tuple[tuple[str, int], ...]:
@@ -203,8 +216,13 @@ def ask(
     """
     name = check_collection(collection)
     wanted = parse_filter(filter_text)
+    if campaign is not None and name == "launches":
+        raise DefinitionError(
+            "launches name no campaign: ask for the fw_id of its jobs in fireworks, and filter launches by those"
+        )
     if campaign is not None and name not in SHARED_COLLECTIONS:
-        wanted = {"$and": [{"campaign": campaign}, wanted]} if wanted else {"campaign": campaign}
+        mine = {CAMPAIGN_FIELDS.get(name, "campaign"): campaign}
+        wanted = {"$and": [mine, wanted]} if wanted else mine
     return Question(name, wanted, tuple(fields), parse_sort(sort), limit)
 
 
@@ -226,18 +244,19 @@ def answer(project: Project, question: Question) -> Iterator[dict[str, Any]]:
         if question.limit:
             cursor = cursor.limit(question.limit)
         yield from cursor
-    except _refusals() as error:
-        raise _refused(error) from error
+    except refusals() as error:
+        raise refused(error) from error
 
 
-def _refusals() -> tuple[type[Exception], ...]:
+def refusals() -> tuple[type[Exception], ...]:
     """Return what the query engine raises on a filter it cannot use."""
     from pymongo.errors import PyMongoError
 
     return PyMongoError, NotImplementedError, TypeError, ValueError
 
 
-def _refused(error: Exception) -> DefinitionError:
+def refused(error: Exception) -> DefinitionError:
+    """Return what a refusal of the query engine means."""
     return DefinitionError(f"the filter cannot be used: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
 
@@ -245,8 +264,8 @@ def count(project: Project, question: Question) -> int:
     """Count the documents that answer a query, whatever its limit; raises as `answer`."""
     try:
         return project.count(question.collection, question.filter)
-    except _refusals() as error:
-        raise _refused(error) from error
+    except refusals() as error:
+        raise refused(error) from error
 
 
 def value_at(document: Any, path: str) -> Any:

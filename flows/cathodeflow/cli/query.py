@@ -29,8 +29,8 @@ def query(
     collection: Annotated[
         str,
         typer.Argument(
-            help="candidates, predictions, verdicts, labels, models, validations, follow_ups, references, events or "
-            "attempts."
+            help="candidates, predictions, verdicts, labels, models, validations, follow_ups, references, campaigns, "
+            "events, attempts, withdrawn, or FireWorks' own fireworks and launches."
         ),
     ],
     filter_text: Annotated[
@@ -53,17 +53,26 @@ def query(
     ] = None,
     style: Annotated[TableFormat, typer.Option("--format", help="How to print them.")] = TableFormat.TABLE,
     count_only: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="a,b.c", help="Count them by the values of these fields, most frequent first."),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option("--of", metavar="a.b", help="With --by: sum, mean, min and max of this field too."),
+    ] = None,
 ) -> None:
     """Ask the store in MongoDB's query language.
 
     Examples: `cflow query verdicts '{"passed": true}' --sort rank`;
-    `cflow query labels '{"outcome": "quarantined"}' --format csv`.
+    `cflow query labels '{"outcome": "quarantined"}' --by reason`.
     """
     from cathodeflow.campaign import query as questions
     from cathodeflow.cli.output import say
     from cathodeflow.cli.selection import campaign_name, open_existing
 
     name = questions.check_collection(collection)
+    groups = _groups(by, of, fields, sort, count_only=count_only)
     paths = _paths(fields, name, style)
     most = limit if limit is not None else (TABLE_LIMIT if style == TableFormat.TABLE else 0)
     question = questions.ask(name, filter_text, paths, sort, most, campaign)
@@ -72,6 +81,9 @@ def query(
         campaign_name(opened, campaign)
     if count_only:
         say(str(questions.count(opened, question)))
+        return
+    if groups:
+        _print_groups(opened, question, groups, of, style)
         return
     documents = questions.answer(opened, question)
     if style == TableFormat.JSONL:
@@ -84,6 +96,38 @@ def query(
         _print_csv(*questions.rows_of(documents, paths))
     else:
         _print_rows(opened, question, *questions.rows_of(documents, paths))
+
+
+def _groups(by: str | None, of: str | None, fields: str | None, sort: str | None, *, count_only: bool) -> list[str]:
+    """Return the paths to count by, none when not asked; refuse what would have no effect."""
+    if by is None:
+        if of is not None:
+            raise typer.BadParameter("says what to add up: needs --by", param_hint="--of")
+        return []
+    if fields is not None or sort is not None or count_only:
+        raise typer.BadParameter("goes with neither --fields, --sort nor --count", param_hint="--by")
+    paths = [part.strip() for part in by.split(",") if part.strip()]
+    if not paths:
+        raise typer.BadParameter("names no field", param_hint="--by")
+    return paths
+
+
+def _print_groups(opened: Any, question: Any, by: list[str], of: str | None, style: TableFormat) -> None:
+    from cathodeflow.campaign.grouping import grouped
+    from cathodeflow.cli.output import note, print_json, print_table
+
+    columns, rows = grouped(opened, question, by, of)
+    if style in {TableFormat.JSON, TableFormat.JSONL}:
+        named = [dict(zip(columns, row, strict=True)) for row in rows]
+        _print_lines(named) if style == TableFormat.JSONL else print_json(named)
+    elif style == TableFormat.CSV:
+        _print_csv(columns, rows)
+    elif rows:
+        print_table(columns, rows)
+        if question.limit and len(rows) == question.limit:
+            note(f"{len(rows)} rows shown; --limit 0 shows all")
+    else:
+        note(f"nothing in {question.collection} matches")
 
 
 def _paths(fields: str | None, collection: str, style: TableFormat) -> tuple[str, ...]:
