@@ -21,7 +21,7 @@ OWN_WRITER = "campaign/transitions.py"
 
 _ON_A_SERVER = ("insert_one", "insert_many", "update_one", "update_many", "replace_one", "delete_one")
 _TO_COPY = ("insert_missing", "replace_one", "delete_many")
-_IN_A_LOCK = ("insert_one", "update_one", "replace_one", "find_one_and_update")
+_IN_A_LOCK = ("insert_one", "insert_many", "update_one", "update_many", "replace_one", "find_one_and_update")
 
 ALLOWED = {
     # The store itself: what the writer calls, and what jobflow, FireWorks and GridFS call through it.
@@ -38,6 +38,8 @@ ALLOWED = {
     ("dispatch/reconcile.py", "find_one_and_replace"): "launches: of a process that is gone",
     **{("dispatch/server_launchpad.py", method): "without transactions" for method in _ON_A_SERVER},
     **{("dispatch/workflow_lock.py", method): "locks and what is pending under them" for method in _IN_A_LOCK},
+    ("dispatch/slurm/submissions.py", "insert_one"): "submissions, of which it is the only writer",
+    ("dispatch/slurm/submissions.py", "update_one"): "submissions",
     ("dispatch/repair.py", "update_one"): "fireworks: claims of processes that are gone",
     ("dispatch/repair.py", "delete_many"): "launches: written for such a claim, never begun",
 }
@@ -77,6 +79,7 @@ def test_every_exception_is_still_needed():
 
 def test_dispatch_writes_only_fireworks_collections():
     targets = {call.target for call in writing_calls(PACKAGE) if call.file.startswith("dispatch/")}
+    targets -= {"project.database[SUBMISSIONS]"}
     assert {target.rsplit(".", 1)[-1] for target in targets} <= {"launches", "fireworks", "workflows", "fw_id_assigner"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -164,7 +164,7 @@ def in_double_quotes(text: str) -> str:
     return '"' + re.sub(r'(["`\\])', r"\\\1", text).replace("$(", "\\$(") + '"'
 
 
-def _fill(template: Path | None, values: dict[str, object]) -> str:
+def _fill(template: Path | None, values: Mapping[str, object]) -> str:
     from jinja2 import Environment, StrictUndefined, TemplateError
 
     source = template or files("cathodeflow.dispatch.slurm") / BATCH_TEMPLATE

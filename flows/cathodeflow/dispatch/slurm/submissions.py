@@ -129,7 +129,7 @@ def reserve(
         if not seats or not waiting:
             return None
         record = SubmissionRecord(
-            _id=secrets.token_hex(6),
+            id=secrets.token_hex(6),
             site=budget.site,
             category=budget.category.value,
             campaign=campaign,
