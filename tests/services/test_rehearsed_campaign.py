@@ -158,7 +158,7 @@ class TestRehearsedCampaign:
         for name in ("labels", "references", "follow_ups"):
             origins = {d["origin"]["provenance"] for d in project.database[name].find()}
             assert len(origins) == 1, name
-            assert origins.pop().startswith("rehearsal:chgnet-0.3.0:s0_relax+"), name
+            assert origins.pop().startswith("rehearsal:chgnet-0.3.0:s0_"), name
         assert all(d["provenance"].startswith("rehearsal:") for d in project.database["models"].find())
 
     def test_no_program_and_no_wave_function_is_left_behind(self, folder: Path) -> None:
