@@ -126,7 +126,7 @@ def deliver_pending(project: Project) -> int:
         handed_in, ending = box.hand_in(project), box.ending()
         if ending is not None:
             launchpad.complete_launch(launch["launch_id"], FWAction.from_dict(ending["action"]), ending["state"])
-            box.clear()
+        box.clear()  # without an ending, `reconcile` adopts the job by its outputs, or runs it again
         count += bool(handed_in or ending)
     return count
 
@@ -136,7 +136,7 @@ def _take_off_locks(launchpad: ServerLaunchPad) -> int:
 
     count = 0
     # By the indexed part; FireWorks' own bare flag has no process in it and is left to whoever set it.
-    for workflow in launchpad.workflows.find({"locked.since": {"$exists": True}}, {"nodes": 1, "locked": 1}):
+    for workflow in launchpad.workflows.find({"locked.token": {"$exists": True}}, {"nodes": 1, "locked": 1}):
         lock = WorkflowLock(launchpad, workflow["nodes"][0])
         if lock.is_abandoned(workflow["locked"]):
             with lock:
@@ -156,7 +156,7 @@ def _free_claims(launchpad: ServerLaunchPad) -> int:
         unfinished = {"fw_id": firework["fw_id"], "state": "RUNNING", "launch_id": {"$nin": firework["launches"]}}
         launchpad.launches.delete_many(unfinished)  # written for this claim; the job never began
         freed = launchpad.fireworks.update_one(
-            {"fw_id": firework["fw_id"], "state": "RESERVED", "claimed_by.since": mark.get("since")},
+            {"fw_id": firework["fw_id"], "state": "RESERVED", "claimed_by.token": mark.get("token")},
             {"$set": {"state": "READY", "updated_on": moment()}, "$unset": {"claimed_by": True}},
         )
         count += freed.modified_count

@@ -8,6 +8,7 @@ queue is looked through once for many claims.
 from __future__ import annotations
 
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from fireworks.core.firework import Firework, FWAction, Launch, Workflow
 from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import LockedWorkflowError
 
-from cathodeflow.dispatch.jobs import INDEXES, WORKFLOWS
+from cathodeflow.dispatch.jobs import FIREWORKS, INDEXES, WORKFLOWS
 from cathodeflow.dispatch.launchpad import ProjectLaunchPad
 from cathodeflow.dispatch.workflow_lock import WorkflowLock, moment, pack, this_process, write_pending
 from cathodeflow.storage.collections import CAMPAIGNS, IndexSpec, ensure_indexes
@@ -27,12 +28,22 @@ if TYPE_CHECKING:
 
 SERVER_INDEXES: tuple[IndexSpec, ...] = (
     *(spec for spec in INDEXES if spec != IndexSpec(WORKFLOWS, (("nodes", 1),))),
-    # A firework is in one workflow; the server finds a workflow by any of its fireworks without a scan.
+    # A firework is in one workflow. Each condition under which one document is written has its very own unique index:
+    # MongoDB would do with fewer, mongo-java-server uses an index only for exactly its fields.
     IndexSpec(WORKFLOWS, (("nodes", 1),), unique=True),
-    IndexSpec(WORKFLOWS, (("locked.since", 1),), sparse=True),
+    IndexSpec(WORKFLOWS, (("nodes", 1), ("locked.token", 1)), unique=True),
+    IndexSpec(WORKFLOWS, (("locked.token", 1),), unique=True, sparse=True),
+    IndexSpec(FIREWORKS, (("fw_id", 1), ("state", 1)), unique=True),
+    IndexSpec(FIREWORKS, (("claimed_by.token", 1),), unique=True, sparse=True),
 )
-PAGE = 50  # jobs seen at one look through the queue
+BULK = 200  # workflows written together
+PAGE = 200  # jobs seen at one look through the queue
 PAGE_S = 1.0  # for so long a job of higher priority may wait behind those seen
+LOOKS_SHARE = 0.1  # of a worker's time spent on looking, at most: where a look takes long, pages last longer
+UNLOADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError),
+)
 LARGEST_ACTION = 12_000_000  # bytes; what a job says beyond this goes to GridFS
 
 
@@ -73,6 +84,15 @@ class ServerLaunchPad(ProjectLaunchPad):
         DuplicateKeyError
             A workflow of the same natural key is there.
         """
+        document, entries, old_new = self._new_documents(wf, reassign_all)
+        with WorkflowLock(self, entries[0]["firework"]["fw_id"]).insert(document):
+            self.fireworks.insert_many([entry["firework"] for entry in entries])
+        return old_new
+
+    def _new_documents(
+        self, wf: Workflow | Firework, reassign_all: bool
+    ) -> tuple[dict[str, Any], list[dict[str, Any]], dict[int, int]]:
+        """Return a new workflow's document, what is pending in it, and which numbers its fireworks got."""
         if isinstance(wf, Firework):
             wf = Workflow.from_firework(wf)
         for fw_id in wf.root_fw_ids:
@@ -82,10 +102,7 @@ class ServerLaunchPad(ProjectLaunchPad):
         old_new = self._number(fireworks if reassign_all else [f for f in fireworks if f.fw_id < 0])
         wf._reassign_ids(old_new)  # noqa: SLF001  as LaunchPad.add_wf does
         entries = [{"firework": firework.to_db_dict(), "was": None} for firework in fireworks]
-        lock = WorkflowLock(self, fireworks[0].fw_id)
-        with lock.insert(wf.to_db_dict() | {"pending": pack(self, entries)}):
-            self.fireworks.insert_many([entry["firework"] for entry in entries])
-        return old_new
+        return wf.to_db_dict() | {"pending": pack(self, entries)}, entries, old_new
 
     def complete_adding(self, workflow: dict[str, Any]) -> None:
         """Complete a workflow whose adder was killed before all of its fireworks stood."""
@@ -95,9 +112,12 @@ class ServerLaunchPad(ProjectLaunchPad):
                 pass  # taking it over writes what is pending
 
     def bulk_add_wfs(self, wfs: Sequence[Workflow | Firework]) -> None:
-        """Add workflows, one after another."""
-        for wf in wfs:
-            self.add_wf(wf)
+        """Add many workflows, some at a time, each as safe as one added alone."""
+        for start in range(0, len(wfs), BULK):
+            new = [self._new_documents(wf, reassign_all=True) for wf in wfs[start : start + BULK]]
+            fireworks = [entry["firework"] for _, entries, _ in new for entry in entries]
+            with WorkflowLock(self, fireworks[0]["fw_id"]).insert_all([document for document, _, _ in new]):
+                self.fireworks.insert_many(fireworks)
 
     def _number(self, fireworks: Sequence[Firework]) -> dict[int, int]:
         """Give fireworks their numbers, in their order; returns old to new."""
@@ -125,13 +145,13 @@ class ServerLaunchPad(ProjectLaunchPad):
         wf._reassign_ids(self._number([f for f in changed if f.fw_id < 0]))  # noqa: SLF001
         documents = [firework.to_db_dict() for firework in changed]
         ids = [document["fw_id"] for document in documents]
-        found = self.fireworks.find({"fw_id": {"$in": ids}}, {"fw_id": 1, "state": 1, "updated_on": 1}) if ids else ()
-        was = {d["fw_id"]: {"state": d["state"], "updated_on": d["updated_on"]} for d in found}
+        found = self.fireworks.find({"fw_id": {"$in": ids}}, {"fw_id": 1, "state": 1}) if ids else ()
+        was = {d["fw_id"]: d["state"] for d in found}
         entries = [{"firework": document, "was": was.get(document["fw_id"])} for document in documents]
         whole = wf.to_db_dict() | {"locked": lock.document()}
         if entries:
             whole["pending"] = pack(self, entries)
-        replaced = self.workflows.replace_one({"_id": lock.workflow, "locked.token": lock.token}, whole)
+        replaced = self.workflows.replace_one({"locked.token": lock.token}, whole)
         if replaced.matched_count != 1:
             raise LockedWorkflowError(f"the lock of the workflow of {wf.name} was lost")
         write_pending(self, {"fireworks": entries})
@@ -173,39 +193,49 @@ class ServerLaunchPad(ProjectLaunchPad):
         held = [d["_id"] for d in self.db[CAMPAIGNS].find({"state": {"$in": list(held_states)}}, {"_id": 1})]
         if campaign in held:
             return None
-        condition = dict(fworker.query) | {"state": "READY"}
-        if campaign is None:
+        # FireWorks' query also asks for `_fworker`, which no job of ours has: categories say who takes what.
+        condition = {key: value for key, value in fworker.query.items() if key != "$or"} | {"state": "READY"}
+        if campaign is None and held:
             condition["spec._campaign"] = {"$nin": held}
         while (fw_id := self._next_candidate(condition)) is not None:
-            mark = {**this_process(), "since": moment()}
+            mark = {**this_process(), "since": moment(), "token": uuid.uuid4().hex}
             taken = self.fireworks.update_one(
                 {"fw_id": fw_id, "state": "READY"},
                 {"$set": {"state": "RESERVED", "updated_on": moment(), "claimed_by": mark}},
             )
             if taken.modified_count != 1:
                 continue
-            firework = self._get_a_fw_to_run(fw_id=fw_id)  # or None: it cannot be loaded, and is FIZZLED
-            started = None if firework is None else self._start(firework, fworker, mark, directory)
+            firework = self._load(fw_id)
+            started = None if firework is None else self._start(firework, fworker, mark["token"], directory)
             if started is not None:
                 return started
         return None
 
+    def _load(self, fw_id: int) -> Firework | None:
+        """Return a claimed job; None when it cannot be loaded, and is FIZZLED."""
+        try:
+            return self.get_fw_by_id(fw_id)
+        except UNLOADABLE:
+            return self._get_a_fw_to_run(fw_id=fw_id)  # tries again, and writes the failure down
+
     def _next_candidate(self, condition: dict[str, Any]) -> int | None:
         """Return a job that was READY a moment ago, best first; the queue is looked through once for many."""
         key = repr(sorted(condition.items(), key=lambda item: item[0]))
-        seen_at, page = self._pages.get(key, (0.0, deque()))
-        if not page or time.monotonic() - seen_at > PAGE_S:
+        until, page = self._pages.get(key, (0.0, deque()))
+        if not page or time.monotonic() > until:
+            began = time.monotonic()
             order = [("spec._priority", -1), ("created_on", 1), ("fw_id", 1)]
             found = self.fireworks.find(condition, {"fw_id": 1, "_id": 0}).sort(order).limit(PAGE)
             page = deque(d["fw_id"] for d in found)
-            self._pages = {key: (time.monotonic(), page)}
+            now = time.monotonic()
+            self._pages = {key: (now + max(PAGE_S, (now - began) / LOOKS_SHARE), page)}
         return page.popleft() if page else None
 
     def _start(
         self,
         firework: Firework,
         fworker: FWorker,
-        mark: dict[str, Any],
+        token: str,
         directory: Callable[[dict[str, Any], int, int], Path],
     ) -> tuple[Firework, int, Path] | None:
         """Write the launch of a claimed job; None when the claim was taken away meanwhile."""
@@ -218,20 +248,24 @@ class ServerLaunchPad(ProjectLaunchPad):
         firework.state = "RUNNING"
         launches = [one.launch_id for one in firework.launches]
         running = {"state": "RUNNING", "updated_on": moment(), "launches": launches}
-        kept = self.fireworks.update_one(
-            {"fw_id": fw_id, "state": "RESERVED", "claimed_by.since": mark["since"], "claimed_by.pid": mark["pid"]},
-            {"$set": running, "$unset": {"claimed_by": True}},
-        )
+        kept = self.fireworks.update_one({"claimed_by.token": token}, {"$set": running, "$unset": {"claimed_by": True}})
         if kept.modified_count != 1:
             self.launches.delete_one({"launch_id": launch_id})
             return None
-        simple = self.workflows.update_one(
-            {"nodes": fw_id, "locked": {"$exists": False}, "state": {"$in": ["READY", "RESERVED", "RUNNING"]}},
-            {"$set": {f"fw_states.{fw_id}": "RUNNING", "state": "RUNNING", "updated_on": moment()}},
-        )
-        if simple.matched_count != 1:
-            self._refresh_wf(fw_id)
+        self._show_running(fw_id)
         return firework, launch_id, folder
+
+    def _show_running(self, fw_id: int) -> None:
+        """Let the workflow's list of states say that a job runs.
+
+        A list for people and for the next refresh, which corrects it: without a lock, unless another branch has failed.
+        """
+        workflow = self.workflows.find_one({"nodes": fw_id}, {"state": 1, "locked": 1})
+        if workflow is None or "locked" in workflow or workflow["state"] not in {"READY", "RESERVED", "RUNNING"}:
+            self._refresh_wf(fw_id)
+            return
+        states = {f"fw_states.{fw_id}": "RUNNING", "state": "RUNNING", "updated_on": moment()}
+        self.workflows.update_one({"nodes": fw_id}, {"$set": states})
 
     def complete_launch(
         self, launch_id: int, action: FWAction | None = None, state: str = "COMPLETED"

@@ -99,6 +99,7 @@ class WorkflowLock:
         self.fw_id = fw_id
         self.token = uuid.uuid4().hex
         self.workflow: Any = None
+        self.tokens = [self.token]
 
     def insert(self, document: dict[str, Any]) -> Self:
         """Insert a workflow with this lock in it; the lock is held from then on.
@@ -114,6 +115,24 @@ class WorkflowLock:
         except BaseException:
             self._active.discard(self.token)
             raise
+        self.launchpad.held_locks.append(self)
+        return self
+
+    def insert_all(self, documents: Sequence[dict[str, Any]]) -> Self:
+        """Insert workflows, all with this lock in them."""
+        self.tokens = [self.token, *(uuid.uuid4().hex for _ in documents[1:])]
+        self._active.update(self.tokens)
+        try:
+            self.launchpad.workflows.insert_many(
+                [
+                    one | {"locked": self.document() | {"token": t}}
+                    for one, t in zip(documents, self.tokens, strict=True)
+                ]
+            )
+        except BaseException:
+            self._active.difference_update(self.tokens)
+            raise
+        self.workflow = self.token
         self.launchpad.held_locks.append(self)
         return self
 
@@ -153,7 +172,7 @@ class WorkflowLock:
             delay = min(delay * 2, 0.5)
 
     def _take(self, workflows: Any) -> bool:
-        free = {"nodes": self.fw_id, "locked": {"$exists": False}}
+        free = {"nodes": self.fw_id, "locked.token": None}
         got = workflows.find_one_and_update(free, {"$set": {"locked": self.document()}}, {"_id": 1})
         if got is not None:
             self.workflow = got["_id"]
@@ -184,16 +203,15 @@ class WorkflowLock:
         """Take the lock off, with what was pending when all of it is written."""
         error = _error[0]
         self.launchpad.held_locks.remove(self)
-        self._active.discard(self.token)
+        self._active.difference_update(self.tokens)
         if error is None:
-            self.launchpad.workflows.update_one(
-                {"_id": self.workflow, "locked.token": self.token}, {"$unset": {"locked": True, "pending": True}}
+            self.launchpad.workflows.update_many(
+                {"locked.token": {"$in": self.tokens}}, {"$unset": {"locked": True, "pending": True}}
             )
             return
         # What is pending must stay until it is written: with it the lock stays too, and the next one takes it over.
         self.launchpad.workflows.update_one(
-            {"_id": self.workflow, "locked.token": self.token, "pending": {"$exists": False}},
-            {"$unset": {"locked": True}},
+            {"locked.token": self.token, "pending": {"$exists": False}}, {"$unset": {"locked": True}}
         )
 
 
@@ -205,7 +223,7 @@ def pack(launchpad: ServerLaunchPad, entries: Sequence[dict[str, Any]]) -> dict[
     launchpad : ServerLaunchPad
         Of the project.
     entries : sequence of dict
-        ``firework``: the document; ``was``: state and time of the one it replaces, None for a new one.
+        ``firework``: the document; ``was``: state of the one it replaces, None for a new one.
     """
     packed = {"fireworks": list(entries)}
     content = bson.encode(packed)
@@ -231,7 +249,7 @@ def write_pending(launchpad: ServerLaunchPad, pending: dict[str, Any] | None) ->
             except DuplicateKeyError:
                 continue
         else:
-            launchpad.fireworks.replace_one({"fw_id": document["fw_id"], **was}, document)
+            launchpad.fireworks.replace_one({"fw_id": document["fw_id"], "state": was}, document)
 
 
 def _lock_for(launchpad: Any, fw_id: int, *args: Any, **options: Any) -> Any:

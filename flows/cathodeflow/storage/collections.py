@@ -76,7 +76,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     _ascending(EVENTS, "campaign", "_id"),
     _ascending(ATTEMPTS, "campaign", "kind", "key"),
     _ascending(ATTEMPTS, "campaign", "reason"),
-    _ascending(OUTPUTS, "uuid", "index"),
+    IndexSpec(OUTPUTS, (("uuid", 1), ("index", 1)), unique=True),
     _ascending(OUTPUTS_DATA, "blob_uuid"),
     _ascending(OUTPUTS_DATA, "job_uuid"),
 )

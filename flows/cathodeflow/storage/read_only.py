@@ -28,6 +28,7 @@ class _Guarded:
     """What reads of one pymongo-like object; a subclass says which attributes."""
 
     __slots__ = ("_inner",)
+    _inner: Any
 
     def __init__(self, inner: Any) -> None:
         object.__setattr__(self, "_inner", inner)
