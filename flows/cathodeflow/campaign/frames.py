@@ -39,13 +39,14 @@ class Column:
     unit: str = ""
     kind: str = AS_IT_IS
 
-    def of(self, document: Mapping[str, Any]) -> Any:
-        """Return the value in a document, None where there is none."""
-        if not isinstance(self.source, str):
-            return self.source(document)
-        if "." not in self.source:
-            return document.get(self.source)
-        return value_at(document, self.source)
+    def values(self, documents: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Return the values in documents, None where there is none."""
+        source = self.source
+        if not isinstance(source, str):
+            return [source(document) for document in documents]
+        if "." in source:
+            return [value_at(document, source) for document in documents]
+        return [document.get(source) for document in documents]
 
 
 def _plain(*paths: str) -> tuple[Column, ...]:
@@ -297,7 +298,7 @@ def frame_of(documents: Iterable[Mapping[str, Any]], columns: Sequence[Column]) 
     made: dict[str, Any] = {}
     units: dict[str, str] = {}
     for column in columns:
-        values = [column.of(row) for row in rows]
+        values = column.values(rows)
         parts = _spread(values) if "{}" in column.name else {"": values}
         for key, held in parts.items():
             name = column.name.format(key)
