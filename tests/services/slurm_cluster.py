@@ -220,6 +220,7 @@ class SlurmCluster:
             f"ClusterName=test\nSlurmctldHost={socket.gethostname()}(127.0.0.1)\n{munge}"
             f"SlurmctldPort={self._ports['ctld']}\nSlurmUser={user}\nSlurmdUser={user}\n"
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
+            "AccountingStorageEnforce=associations,qos\n"
             f"AccountingStoragePort={self._ports['dbd']}\nAccountingStoragePass={here / 'run' / 'munge.sock'}\n"
             f"JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\n"
             f"FirstJobId={random.randint(1, 9) * 10_000}\n"

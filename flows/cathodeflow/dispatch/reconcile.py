@@ -7,6 +7,7 @@ Slurm is judged by Slurm instead (`dispatch.slurm.judgement`), and FIZZLED with 
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,8 +143,14 @@ def _process_of(launch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_slurm(launch: dict[str, Any]) -> bool:
-    """Whether Slurm has to be asked: on its nodes pids are not ours to see."""
-    return _process_of(launch).get("slurm_job_id") is not None
+    """Whether Slurm has to be asked: on its nodes pids are not ours to see.
+
+    In one's own allocation they are, and where there is no Slurm nobody could answer.
+    """
+    from cathodeflow.dispatch.slurm.commands import slurm_is_here
+
+    job_id = _process_of(launch).get("slurm_job_id")
+    return job_id is not None and job_id != os.environ.get("SLURM_JOB_ID") and slurm_is_here()
 
 
 def _process_lives(launch: dict[str, Any]) -> bool:

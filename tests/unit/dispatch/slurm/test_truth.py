@@ -127,3 +127,46 @@ def test_launches_are_judged_by_their_array_task(programs, tmp_path: Path) -> No
     judged = judge_launches(tmp_path, launches)
     assert set(judged) == {1}
     assert judged[1].reason == Reason.PREEMPTED
+
+
+def launched(folder: Path, job_id: str):
+    from fireworks.core.fworker import FWorker
+    from tests.unit.dispatch.noop_jobs import noop
+
+    from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
+    from cathodeflow.storage.connection import create_project
+
+    project = create_project(folder)
+    add_workflow_once(project, noop(1), campaign="c", kind="label", key="k")
+    here = {"host": os.uname().nodename, "pid": 2**22 + 7, "process_started": 1.0, "slurm_job_id": job_id}
+    project_launchpad(project).claim(FWorker(name="w", env=here), None, (), lambda *_: folder / "launch")
+    return project
+
+
+def test_a_lost_run_is_failed_with_slurms_reason_for_the_policy(programs, tmp_path: Path) -> None:
+    from cathodeflow.dispatch.jobs import firework_details
+    from cathodeflow.dispatch.reconcile import reconcile
+
+    programs("", "7|OUT_OF_MEMORY|0:125|n1|||x")
+    (tmp_path / "bin" / "sbatch").touch(0o755)
+    project = launched(tmp_path / "p", "7")
+    (lost,) = reconcile(project)
+    assert (lost.action, lost.reason) == ("fizzle", "out_of_memory")
+    details = firework_details(project, lost.fw_id)
+    assert (details.job.state, details.reason) == ("FIZZLED", "out_of_memory")
+    assert "Slurm job 7 on n1 ended OUT_OF_MEMORY" in (details.error or "")
+    assert reconcile(project) == []
+
+
+def test_in_ones_own_allocation_processes_are_seen_directly(
+    programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cathodeflow.dispatch.reconcile import reconcile
+
+    programs(QUEUE_LINE.format("7", "7", "RUNNING"), "")
+    (tmp_path / "bin" / "sbatch").touch(0o755)
+    project = launched(tmp_path / "p", "7")
+    assert reconcile(project) == [], "another's allocation runs, and has left no note"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    (lost,) = reconcile(project)
+    assert (lost.action, lost.reason) == ("rerun", "vanished")
