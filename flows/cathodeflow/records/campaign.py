@@ -89,7 +89,7 @@ class AttemptRecord(Document):
     considered : list of str
         What the policy weighed, in words.
     action : str
-        What it decided: ``rerun``, ``quarantine``, ``adopt``.
+        What it decided, a word of `campaign.resubmission.Action`; ``resubmit`` is a person's.
     """
 
     campaign: str
