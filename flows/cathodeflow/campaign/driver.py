@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cathodeflow.campaign import transitions
+from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import CampaignState
 from cathodeflow.settings import get_settings
 
@@ -43,6 +46,9 @@ class Pool(Protocol):
 
     def messages(self) -> list[str]:
         """Return what people should know, once each."""
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class WorkerPool:
@@ -217,14 +223,31 @@ class _Driver:
         on_tick: Callable[[CampaignRecord], None] | None,
         recipes: Recipes | None,
     ) -> CampaignRecord:
-        while True:
+        def once() -> tuple[CampaignRecord, bool]:
             campaign = self.tick(recipes)
             if on_tick is not None:
                 on_tick(campaign)
-            if campaign.state in {CampaignState.DONE, CampaignState.STOPPED}:
+            ended = campaign.state in {CampaignState.DONE, CampaignState.STOPPED}
+            return campaign, ended or self._is_interrupted_while_waiting(interruption)
+
+        while True:
+            campaign, ended = once() if self.project.file is not None else self._patiently(once, interruption)
+            if ended:
                 return campaign
-            if self._is_interrupted_while_waiting(interruption):
-                return campaign
+
+    def _patiently(
+        self, act: Callable[[], tuple[CampaignRecord, bool]], interruption: Interruption
+    ) -> tuple[CampaignRecord, bool]:
+        """Wait for a server that is away as long as it takes: ending would take jobs down that wait for it, too."""
+        from cathodeflow.storage.server import explain, with_patience
+
+        def told(delay: float, error: Exception) -> None:
+            sentence = explain(error, self.project.address)
+            if interruption.asked:
+                raise StoreError(sentence) from error
+            _LOGGER.warning("%s Asking again in %.1f s.", sentence, delay)
+
+        return with_patience(act, math.inf, told)
 
     def _is_interrupted_while_waiting(self, interruption: Interruption) -> bool:
         """Wait for the next tick; a cluster is asked less often than this machine, the lease is kept all the same."""

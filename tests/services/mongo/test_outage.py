@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.campaign_world import definition, final_documents, launch, run_to_end
 from tests.services.mongo_server import MongoServer, why_unavailable
 from tests.unit.dispatch.noop_jobs import add_another_slowly, fail_slowly, sleep
 
@@ -149,3 +150,31 @@ def test_an_idle_worker_waits_too(project: Project, server: MongoServer) -> None
     said, _ = worker.communicate(timeout=60)
     assert worker.returncode == 0, said
     assert count_states(open_project(project.folder)) == {"COMPLETED": 1}
+
+
+def test_a_campaign_goes_on_after_its_server_was_away(tmp_path: Path, server: MongoServer) -> None:
+    folder = tmp_path / "c"
+    create_project(folder, server.database_uri("c"))
+    launch(folder, definition())
+    settings = {
+        "CATHODEFLOW_STORE_TIMEOUT_S": "0.5",
+        "CATHODEFLOW_STORE_FIRST_DELAY_S": "0.2",
+        "CATHODEFLOW_TICK_S": "0.2",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "tests.killable_driver", str(folder)]
+    with (folder / "driver.log").open("wb") as log:
+        driver = subprocess.Popen(command, env=os.environ | settings, cwd=ROOT, stdout=log, stderr=log)
+    for times in range(3):
+        project = open_project(folder)
+        wait_for(lambda project=project, times=times: project.count("labels") > 2 * times)
+        server.stop()
+        time.sleep(2.0)
+        server.start()
+    assert driver.wait(timeout=200) == 0, (folder / "driver.log").read_text()
+    undisturbed = launch(tmp_path / "undisturbed", definition())
+    run_to_end(undisturbed)
+    project = open_project(folder)
+    assert final_documents(project) == final_documents(undisturbed)
+    assert not repair(project, thorough=True)
+    assert all(len(d["launches"]) + len(d["archived_launches"]) == 1 for d in project.database.fireworks.find())
