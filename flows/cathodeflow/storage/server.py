@@ -102,18 +102,19 @@ def explain(error: Exception, address: StoreAddress | None = None) -> str:
 
     where = "" if address is None else f" at {redact(address.uri)}"
     code = getattr(error, "code", None)
-    cause = " ".join(redact(str(error)).split())[:300]
+    cause = " ".join(redact(str(error)).split()).partition(", Timeout: ")[0][:300]
     if code in _AUTHENTICATION_FAILED or (isinstance(error, errors.OperationFailure) and "auth" in cause.lower()):
         return f"The MongoDB server{where} refuses the user or the password: correct them ({cause})."
     if code == _NOT_AUTHORIZED:
         return (
             f"The MongoDB server{where} does not let this user read and write the database: grant readWrite ({cause})."
         )
+    tls = "" if address is None or "tls=true" not in address.uri.lower() else ", that it speaks TLS"
     if isinstance(error, errors.ConnectionFailure):
         if "SSL" in cause or "certificate" in cause.lower():
             return f"The MongoDB server{where} refuses our TLS: check tls and tlsCAFile in the address ({cause})."
         return (
-            f"The MongoDB server{where} cannot be reached: see that it runs and that the address is right; "
+            f"The MongoDB server{where} cannot be reached: see that it runs{tls} and that the address is right; "
             f"nothing is lost, repeat the command then ({cause})."
         )
     if isinstance(error, errors.ConfigurationError):
