@@ -1,0 +1,91 @@
+"""What the person behind a request may see, and what they asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import current_app, request
+from werkzeug.exceptions import BadRequest, NotFound
+
+from cathodeflow.web.guard import IDENTITY
+from cathodeflow.web.login import Identity
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+    from cathodeflow.web.throughput import Ledger
+
+PAGE_ROWS = 50
+MOST_PAGES = 40
+LONGEST_VALUE = 200
+
+
+def project() -> Project:
+    """Return the project that is served."""
+    found: Project = current_app.extensions["project"]
+    return found
+
+
+def ledger() -> Ledger:
+    """Return the running sums of its launches."""
+    found: Ledger = current_app.extensions["ledger"]
+    return found
+
+
+def identity() -> Identity:
+    """Return who asks; the guard has made sure of it."""
+    found: Identity = request.environ[IDENTITY]
+    return found
+
+
+def visible_campaigns() -> list[str]:
+    """Return the names of the campaigns that the asker may see."""
+    account = identity().account
+    return [name for name in project().campaign_names() if account.sees(name)]
+
+
+def campaign_document(name: str) -> dict[str, Any]:
+    """Return a campaign's document.
+
+    Raises
+    ------
+    NotFound
+        There is none, or it is not for the asker: the answer is the same.
+    """
+    found = project().get("campaigns", name) if identity().account.sees(name) else None
+    if found is None:
+        raise NotFound("There is no such campaign.")
+    return found
+
+
+def firework_document(fw_id: int) -> dict[str, Any]:
+    """Return a job's document; raises as `campaign_document`."""
+    found = project().select("fireworks", {"fw_id": fw_id}, limit=1) if fw_id < 2**53 else []
+    if not found or not identity().account.sees(found[0]["spec"].get("_campaign")):
+        raise NotFound("There is no such job.")
+    return found[0]
+
+
+def asked(name: str, allowed: tuple[str, ...] | list[str] | None = None) -> str:
+    """Return a value of the query; empty when it was not given.
+
+    Raises
+    ------
+    BadRequest
+        It is too long, or none of those allowed.
+    """
+    value = request.args.get(name, "").strip()
+    if len(value) > LONGEST_VALUE or not value.isprintable():
+        raise BadRequest(f"The value of {name} cannot be used: it is too long, or holds control characters.")
+    if value and allowed is not None and value not in allowed:
+        raise BadRequest(f"{name} is none of {', '.join(allowed)}.")
+    return value
+
+
+def asked_number(name: str, default: int, least: int, most: int) -> int:
+    """Return a whole number of the query; raises as `asked`."""
+    text = asked(name)
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise BadRequest(f"{name} is no whole number from {least} to {most}.")
+    return int(text)

@@ -1,0 +1,174 @@
+"""Serving the site: one process of gunicorn with threads, on this machine only unless there are accounts."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cathodeflow.errors import CampaignError, DefinitionError
+from cathodeflow.web.access import AccessFile, Role, new_token_account
+from cathodeflow.web.guard import GuardOptions
+
+if TYPE_CHECKING:
+    from cathodeflow.storage.connection import Project
+
+LOOPBACK = "127.0.0.1"
+PORT = 8765
+THREADS = 8
+OWN_ACCOUNT = "whoever started the dashboard"
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where and how the dashboard is served.
+
+    Attributes
+    ----------
+    host, port : str, int
+        Where to listen; port 0 takes a free one.
+    host_names : tuple of str
+        Further names by which it may be asked for.
+    certificate, key : Path or None
+        For TLS.
+    """
+
+    host: str = LOOPBACK
+    port: int = PORT
+    host_names: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_options(options: ServerOptions, access: AccessFile) -> None:
+    """Refuse what would lay the project open.
+
+    Raises
+    ------
+    CampaignError
+        Others could reach it, and there are no accounts.
+    DefinitionError
+        Half of what TLS needs is given, or a file of it is absent.
+    """
+    if not is_loopback(options.host) and not access.accounts:
+        raise CampaignError(
+            f"the dashboard listens on {options.host} only when there are accounts: add one with "
+            "`cflow dashboard add-user NAME --role viewer`, or leave --host out and use an SSH tunnel"
+        )
+    if (options.certificate is None) != (options.key is None):
+        raise DefinitionError("TLS needs both --certificate and --key")
+    for path in (options.certificate, options.key):
+        if path is not None and not path.is_file():
+            raise DefinitionError(f"there is no file {path}: name the PEM files of the certificate and of its key")
+
+
+def listen(options: ServerOptions) -> socket.socket:
+    """Open the port.
+
+    Raises
+    ------
+    CampaignError
+        It is taken, or may not be used.
+    """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((options.host, options.port))
+    except OSError as error:
+        opened.close()
+        raise CampaignError(
+            f"the dashboard cannot listen on {options.host}:{options.port} ({error.strerror}): choose another --port"
+        ) from error
+    opened.listen(128)
+    opened.set_inheritable(True)
+    return opened
+
+
+def address_of(options: ServerOptions, opened: socket.socket) -> str:
+    """Return the address to open in a browser."""
+    scheme = "https" if options.certificate is not None else "http"
+    host, port = opened.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def own_token(access: AccessFile) -> str | None:
+    """Give whoever starts a dashboard without accounts a token: other people on this machine have none."""
+    if access.accounts:
+        return None
+    account, token = new_token_account(OWN_ACCOUNT, Role.OPERATOR, None)
+    access.add_for_this_process(account)
+    return token
+
+
+def serve(project: Project, access: AccessFile, options: ServerOptions, opened: socket.socket) -> None:
+    """Serve until interrupted.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    access : AccessFile
+        The accounts.
+    options : ServerOptions
+        As checked by `check_options`.
+    opened : socket
+        From `listen`.
+    """
+    from gunicorn.app.base import BaseApplication
+
+    class Application(BaseApplication):  # type: ignore[misc,unused-ignore]
+        """gunicorn, told what to do here and not by files or arguments."""
+
+        def load_config(self) -> None:
+            for name, value in _settings(options, opened).items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return _site(project, access, options)
+
+    Application().run()
+
+
+def _settings(options: ServerOptions, opened: socket.socket) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "bind": f"fd://{opened.fileno()}",
+        "workers": 1,  # failed logins and the running sums are in its memory
+        "worker_class": "gthread",
+        "threads": THREADS,
+        "timeout": 120,
+        "graceful_timeout": 5,
+        "keepalive": 5,
+        "loglevel": "warning",
+        "limit_request_line": 8190,
+        "forwarded_allow_ips": "",
+    }
+    if options.certificate is not None and options.key is not None:
+        settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
+    return settings
+
+
+def _site(project: Project, access: AccessFile, options: ServerOptions) -> Any:
+    """Make the site in the process that serves it: the threads of another would not have come along."""
+    from cathodeflow.web.site import create_site
+    from cathodeflow.web.throughput import Ledger, keep_counting
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    ledger = Ledger(project)
+    keep_counting(ledger)
+    names = (*options.host_names, options.host)
+    return create_site(project, access, GuardOptions(names, secure=options.certificate is not None), ledger)
