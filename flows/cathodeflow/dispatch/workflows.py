@@ -116,7 +116,8 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
     trace = (details.error or "no error was reported").strip()
     last_line = trace.splitlines()[-1]
     name, _, message = last_line.partition(": ")
-    said = message if "." in name or not message else last_line
+    # A traceback ends with the error's full name; what Slurm or the system said of a death has none.
+    said = message if message and "." in name else last_line
     launch = details.launches[-1]
     ended = None if launch.ended is None else in_utc(_as_datetime(launch.ended))
     return ReportedFailure(details.reason or "calculation_error", said, launch.directory, ended, launch.launch_id)
