@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.dispatch.jobs import FIREWORKS
 from cathodeflow.records.document import Document, Moment, in_utc, now
 from cathodeflow.storage.collections import IndexSpec, ensure_indexes
 
@@ -27,6 +28,10 @@ INDEXES: tuple[IndexSpec, ...] = (
     IndexSpec(SUBMISSIONS, (("seat", 1),), unique=True, sparse=True),
     IndexSpec(SUBMISSIONS, (("waiting_seat", 1),), unique=True, sparse=True),
     IndexSpec(SUBMISSIONS, (("open", 1), ("site", 1))),
+    # Sparse: only jobs that ran out of something carry the keys, and each tick asks for them. An index on category and
+    # kind would serve the counts of each tick, but the embedded store then claims by it and sorts all READY jobs.
+    IndexSpec(FIREWORKS, (("spec._time_factor", 1),), sparse=True),
+    IndexSpec(FIREWORKS, (("spec._memory_factor", 1),), sparse=True),
 )
 
 

@@ -7,10 +7,10 @@ token, and the name of the Slurm job says whether sbatch was reached. Nothing is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.allotment import Estimates
 from cathodeflow.dispatch.jobs import FIREWORKS
@@ -198,8 +198,8 @@ def wanted(
     if not project.any_matches(FIREWORKS, ready):
         return {}
     running = project.count(FIREWORKS, {**base, "state": "RUNNING"})
-    kinds = project.count_by(FIREWORKS, "spec._kind", ready)
-    larger = project.select(FIREWORKS, {**ready, "$or": [{f"spec.{name}": {"$gt": 1.0}} for name in _FACTORS]})
+    kinds = _kinds(project, ready)
+    larger = _larger(project, ready)
     by_size: dict[Size, dict[str, int]] = {Size(): dict(kinds)}
     for document in larger:
         spec = document["spec"]
@@ -219,6 +219,33 @@ def wanted(
 
 
 _FACTORS = (TIME_FACTOR, MEMORY_FACTOR)
+
+
+def _kinds(project: Project, ready: Mapping[str, Any]) -> dict[str, int]:
+    """Count the READY jobs of a queue by kind: from an index alone where the campaign has no other READY jobs."""
+    campaigns = {name: value for name, value in ready.items() if name != "spec._category"}
+    kinds = project.count_by(FIREWORKS, "spec._kind", campaigns)
+    if sum(kinds.values()) == project.count(FIREWORKS, ready):
+        return kinds
+    return project.count_by(FIREWORKS, "spec._kind", ready)
+
+
+def _larger(project: Project, ready: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the READY jobs that need more than the site gives by default.
+
+    They are looked up by the sparse indexes of the factors, which hold the few jobs that have such a key at all; the
+    other conditions would make the embedded store read every READY job.
+    """
+    having = [project.select(FIREWORKS, {f"spec.{name}": {"$gt": 1.0}}) for name in _FACTORS]
+    found = {document["fw_id"]: document for documents in having for document in documents}
+    campaign, categories = ready["spec._campaign"], set(ready["spec._category"]["$in"])
+    return [
+        document
+        for document in found.values()
+        if document["state"] == "READY"
+        and document["spec"].get("_campaign") == campaign
+        and document["spec"].get("_category") in categories
+    ]
 
 
 def submit_needed(
