@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -53,7 +53,11 @@ def store_contents(project: Project) -> StoreContents:
     counts = {name: project.count(name) for name in found}
     indexes = {name: len(project.database[name].index_information()) for name in found}
     if project.address is None:
-        return StoreContents(*_embedded(project), counts, indexes)
+        import sqlite3
+
+        path = project.embedded_file.path
+        version = f"SQLite {sqlite3.sqlite_version}"
+        return StoreContents("embedded", str(path), project.database_name, version, _bytes_of(path), counts, indexes)
     from cathodeflow.storage.server import in_words
 
     with in_words(project.address):
@@ -62,10 +66,6 @@ def store_contents(project: Project) -> StoreContents:
     return StoreContents("mongodb", project.address.uri, project.database_name, version, size, counts, indexes)
 
 
-def _embedded(project: Project) -> tuple[Any, ...]:
-    import sqlite3
-
-    path = project.embedded_file.path
+def _bytes_of(path: Path) -> int:
     parts = [path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm"))]
-    size = sum(part.stat().st_size for part in parts if part.exists())
-    return "embedded", str(path), project.database_name, f"SQLite {sqlite3.sqlite_version}", size
+    return sum(part.stat().st_size for part in parts if part.exists())

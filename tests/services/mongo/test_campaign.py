@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.campaign_world import definition, final_documents, launch, run_to_end
 from tests.services.mongo_server import MongoServer
 from tests.stores import Stores
 
+from cathodeflow.dispatch import launchpad
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.dispatch.repair import repair
 from cathodeflow.storage.connection import create_project, open_project
@@ -55,3 +57,32 @@ def test_two_workers_and_a_driver_bring_a_campaign_to_its_end(tmp_path: Path, mo
     assert count_states(served) == count_states(embedded)
     assert served.count("workflows", {"locked": {"$exists": True}}) == 0
     assert not list(folder.glob("launches/**/outbox"))
+
+
+def test_a_failure_written_down_before_a_kill_is_followed_by_the_next_tick(
+    tmp_path: Path, mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = definition(engine=FAILING, failures={"tolerated_fraction": 0.9, "max_attempts": 2})
+    create_project(tmp_path / "server", Stores(mongo_server).uri())
+    served = launch(tmp_path / "server", wanted)
+    rerun, killed = launchpad.rerun, []
+
+    def killed_at_first(*arguments: Any) -> list[int]:
+        if not killed:
+            killed.append(served.count("attempts"))
+            raise KeyboardInterrupt
+        return rerun(*arguments)
+
+    monkeypatch.setattr(launchpad, "rerun", killed_at_first)
+    with pytest.raises(KeyboardInterrupt):
+        run_to_end(served)
+    assert killed == [1]
+    run_to_end(served)
+    embedded = launch(tmp_path / "embedded", wanted)
+    run_to_end(embedded)
+    assert final_documents(served) == final_documents(embedded)
+    attempts = [
+        [(d["_id"], d["action"]) for d in p.database.attempts.find(sort=[("_id", 1)])] for p in (served, embedded)
+    ]
+    assert attempts[0] == attempts[1]
+    assert len(attempts[0]) > 1
