@@ -1,4 +1,4 @@
-"""One campaign at a glance. Everything is counted by an index or bounded: it costs the same for 100 jobs and 100,000."""
+"""One campaign at a glance: all of it counted by an index or bounded, so that 100,000 jobs cost what 100 do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
 
+from cathodeflow.campaign.resubmit import RESUBMITTED
 from cathodeflow.campaign.status import read_status
+from cathodeflow.campaign.undo import TAKEN_BACK
 from cathodeflow.dispatch.jobs import FIREWORKS
 from cathodeflow.records.document import in_utc
 from cathodeflow.records.model import ModelRecord
@@ -28,6 +30,7 @@ REASONS_SHOWN = 8
 EXAMPLES = 3
 RANKED_SHOWN = 12
 LINES_SHOWN = 12
+LINES_READ = 200  # among which a resubmission that can be taken back is looked for
 MODELS_READ = 200
 
 pages = Blueprint("campaign", __name__)
@@ -63,6 +66,7 @@ def glance(project: Project, document: dict[str, Any]) -> dict[str, Any]:
     validations = [found for found in project.select("validations", {"campaign": name}) if not found["pristine"]]
     screened = _last_screened(document)
     by_category = jobs_by_category(project, name, status.jobs)
+    events = project.select("events", {"campaign": name}, sort=[("_id", -1)], limit=LINES_READ)
     return {
         "document": document,
         "status": status,
@@ -79,7 +83,8 @@ def glance(project: Project, document: dict[str, Any]) -> dict[str, Any]:
         "learning_chart": charts.learning_chart(models),
         "ranked": ranked(project, name, screened),
         "validations": sorted(validations, key=lambda found: (not found["noble"], found["rank"] or 10**9)),
-        "events": project.select("events", {"campaign": name}, sort=[("_id", -1)], limit=LINES_SHOWN),
+        "events": events[:LINES_SHOWN],
+        "can_undo": can_undo(events),
         "can_resume": document["state"] in {CampaignState.PAUSED, CampaignState.STOPPED},
         "can_pause": document["state"] == CampaignState.RUNNING,
     }
@@ -167,6 +172,12 @@ def funnel(
         steps.append(FunnelStep("Computed by the engine", len(validations), 0))
         steps.append(FunnelStep("Computed profile holds", holding, len(validations) - holding))
     return steps
+
+
+def can_undo(events: list[dict[str, Any]]) -> bool:
+    """Whether a resubmission among these lines of the log was not taken back."""
+    made = {event["details"]["number"] for event in events if event["kind"] == RESUBMITTED}
+    return bool(made - {event["details"]["number"] for event in events if event["kind"] == TAKEN_BACK})
 
 
 def failures(project: Project, name: str) -> list[dict[str, Any]]:

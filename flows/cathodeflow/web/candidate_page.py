@@ -141,7 +141,7 @@ def unrelaxed(campaign: dict[str, Any], candidate: dict[str, Any]) -> Crystal:
 
 
 def drawn(crystal: Crystal) -> dict[str, Any]:
-    """Return what the viewer draws: lattice vectors (Å), and each atom's element and fractional coordinates in [0, 1)."""
+    """Return what the viewer draws: lattice vectors (Å), and of each atom element and fractional place in [0, 1)."""
     from pymatgen.core import Element
 
     elements = {symbol: Element(symbol) for symbol in set(crystal.species)}

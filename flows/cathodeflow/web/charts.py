@@ -45,7 +45,7 @@ def throughput_chart(bars: Sequence[Bar]) -> Markup:
     """Draw ended launches over time: completed ones, failed ones on top of them."""
     if not bars:
         return Markup("")
-    ticks = nice_ticks(max(max(bar.completed + bar.failed for bar in bars), 1))
+    ticks = nice_ticks(max([1, *(bar.completed + bar.failed for bar in bars)]))
     across = _Scale(0, len(bars), _LEFT, WIDTH - _RIGHT)
     up = _Scale(0, ticks[-1], HEIGHT - _BOTTOM, _TOP)
     width = max((WIDTH - _LEFT - _RIGHT) / len(bars) - 1.5, 1.0)
@@ -69,7 +69,7 @@ def learning_chart(models: Sequence[ModelRecord]) -> Markup:
     points = [point for line in lines.values() for point in line]
     if not points:
         return Markup("")
-    ticks = nice_ticks(max(max(mae for _, mae in points) * 1000, 1e-6))
+    ticks = nice_ticks(1000 * max(mae for _, mae in points))
     most, least = max(n for n, _ in points), min(n for n, _ in points)
     across = _Scale(least, most if most > least else least + 1, _LEFT + 14, WIDTH - _RIGHT - 20)
     up = _Scale(0, ticks[-1], HEIGHT - _BOTTOM, _TOP)

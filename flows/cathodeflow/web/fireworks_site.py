@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _LAUNCHPAD = "cathodeflow.launchpad"
 _CAMPAIGN_OF = {"fireworks": "spec._campaign", "workflows": "metadata.campaign"}
+# A style sheet that the package does not hold, and fonts from a server elsewhere.
+_ELSEWHERE = re.compile(rb"""<link href="[^"]*font-awesome\.css"[^>]*>|@import url\(["']?(?:https?:)?//[^)]*\);?""")
 _JQUERY = "/static/vendor/jquery-3.7.1.min.js"
 _LINKS = re.compile(rb"""(?P<before>\b(?:href|src)=["']|getJSON\(")/(?=(?:fw|wf|report|reports|dashboard)?["'/])""")
 
@@ -220,8 +222,8 @@ def _mended(
     answer = application(environ, lambda status, headers, *_: said.append((status, headers)) or (lambda _: None))
     status, headers = said[0] if said else ("500 Internal Server Error", [])
     kinds = {name.lower(): value for name, value in headers}
-    own_script = environ.get("PATH_INFO", "").endswith("wf_cyto.js")
-    if not own_script and not kinds.get("content-type", "").startswith("text/html"):
+    own_file = environ.get("PATH_INFO", "").endswith(("wf_cyto.js", "flat-ui.css"))
+    if not own_file and not kinds.get("content-type", "").startswith("text/html"):
         start_response(*(said[0] if said else (status, headers)))
         return answer
     page = b"".join(answer)
@@ -235,5 +237,10 @@ def _mended(
 
 def _mend(page: bytes, mount: str, script: str, nonce: str) -> bytes:
     page = page.replace(b"//code.jquery.com/jquery.min.js", f"{script}{_JQUERY}".encode())
+    page = _ELSEWHERE.sub(b"", page)
+    home = (
+        f'<link rel="icon" href="data:,"></head><body><div class="container"><a href="{script}/">cathodeflow</a></div>'
+    )
+    page = re.sub(rb"</head>\s*<body>", lambda _: home.encode(), page, count=1)
     page = _LINKS.sub(lambda found: found["before"] + mount.encode() + b"/", page)
     return page.replace(b"<script", f'<script nonce="{nonce}"'.encode())

@@ -57,10 +57,8 @@ def jobs(name: str) -> Response:
     state, kind = asked("state", STATES), asked("kind", list(JobKind))
     category, key = asked("category"), asked("key")
     number = Sheet.asked()
-    if key:
-        found = _jobs_of_key(name, key, state, kind)
-    else:
-        found = _jobs(name, state, kind, category, Sheet.needed(number))
+    needed = Sheet.needed(number)
+    found = _jobs_of_key(name, key, state, kind) if key else _jobs(name, state, kind, category, needed)
     counts = count_states(project, name, kind or None)
     return answer(
         "jobs.html",
@@ -101,7 +99,11 @@ def _jobs_of_key(name: str, key: str, state: str, kind: str) -> list[dict[str, A
     nodes: list[int] = []
     # The key of a follow-up's workflow is the candidate's, its jobs' keys have the branch behind it.
     for kind_of in [kind] if kind else list(JobKind):
-        chosen = {"metadata.campaign": name, "metadata.kind": str(kind_of), "metadata.key": key.split("/", maxsplit=1)[0]}
+        chosen = {
+            "metadata.campaign": name,
+            "metadata.kind": str(kind_of),
+            "metadata.key": key.split("/", maxsplit=1)[0],
+        }
         for workflow in project.select("workflows", chosen, limit=PAGE_ROWS):
             nodes += workflow["nodes"]
     if key.isascii() and key.isdigit() and int(key) < 2**53:
@@ -134,7 +136,8 @@ def compositions(name: str) -> Response:
     condition |= {"rejected_by": rule} if rule else {"passed": outcome == "passed"} if outcome else {}
     looked_through = bool(element or metals)
     order = [("rank", 1)] if outcome == "passed" and not rule else []
-    found = project.select("verdicts", condition, order, VERDICTS_READ if looked_through else Sheet.needed(number))
+    limit = VERDICTS_READ if looked_through else Sheet.needed(number)
+    found = project.select("verdicts", condition, order, limit)
     rows = [
         entry
         for entry in found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import threading
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,9 +168,14 @@ def _site(project: Project, access: AccessFile, options: ServerOptions) -> Any:
     from cathodeflow.web.site import create_site
     from cathodeflow.web.throughput import Ledger, keep_counting
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    written = logging.StreamHandler()
+    written.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.getLogger("cathodeflow.dashboard")
+    log.setLevel(logging.INFO)
+    log.addHandler(written)
     ledger = Ledger(project)
     keep_counting(ledger)
+    # Seconds that the first crystal would have to wait for.
+    threading.Thread(target=import_module, args=("pymatgen.core",), name="warm", daemon=True).start()
     names = (*options.host_names, options.host)
     return create_site(project, access, GuardOptions(names, secure=options.certificate is not None), ledger)

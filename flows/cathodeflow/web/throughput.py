@@ -146,13 +146,14 @@ class Ledger:
         fw_ids = sorted({launch["fw_id"] for launch in ended})
         found = self._project.select(FIREWORKS, {"fw_id": {"$in": fw_ids}}) if fw_ids else []
         specs = {document["fw_id"]: document["spec"] for document in found}
+        threads = get_settings().threads_per_worker
         for launch in ended:
             spec = specs.get(launch["fw_id"], {})
             account = self._accounts.setdefault(spec.get("_campaign"), Account())
-            _add(account, launch, str(spec.get("_category") or "none"))
+            _add(account, launch, str(spec.get("_category") or "none"), threads)
 
 
-def _add(account: Account, launch: Mapping[str, Any], category: str) -> None:
+def _add(account: Account, launch: Mapping[str, Any], category: str, threads: int) -> None:
     moment = launch.get("time_end")
     if moment is not None:
         ended = in_utc(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
@@ -161,7 +162,7 @@ def _add(account: Account, launch: Mapping[str, Any], category: str) -> None:
     seconds = float(launch.get("runtime_secs") or 0.0)
     process = (launch.get("fworker") or {}).get("env") or {}
     account.wall_s += seconds
-    account.core_s[category] += seconds * float(process.get("cores") or get_settings().threads_per_worker)
+    account.core_s[category] += seconds * float(process.get("cores") or threads)
     account.gpu_s[category] += seconds * float(process.get("gpus") or 0.0)
 
 
