@@ -8,7 +8,7 @@ DEMO := demo
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install demo demo-clean test test-quick lint format bench docs clean services services-mongo services-slurm test-services
+.PHONY: help install demo demo-clean test test-quick lint format bench docs clean services services-mongo services-slurm test-services soak
 
 help:
 	@echo "make demo    install, run the demonstration campaign (about ten minutes), write demo/report.html"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench   print the performance figures as ratios against a peer"
 	@echo "make services       install the real servers that tests use (Debian packages need root; Maven)"
 	@echo "make test-services  run the tests with real servers"
+	@echo "make soak    run a campaign among faults (about half an hour; SOAK_JOBS, SOAK_MINUTES change it)"
 	@echo "make format  let ruff rewrite"
 
 install: $(STAMP)
@@ -66,6 +67,10 @@ services-slurm:
 
 test-services: $(STAMP)
 	$(BIN)/python -m pytest -m service
+
+# Kills, cancellations and outages for SOAK_MINUTES while a campaign with SOAK_JOBS labels runs on Slurm and MongoDB.
+soak: $(STAMP)
+	$(BIN)/python -m tests.services.soak.soak
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

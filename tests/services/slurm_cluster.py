@@ -24,6 +24,7 @@ import psutil
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "squeue", "sacct")
 REMEDY = "`make services` installs it (Debian: slurm-wlm slurmdbd munge mariadb-server)"
 MEMORY_MB = 4000
+UP = {"idle", "mixed", "allocated"}
 
 
 def missing_programs() -> list[str]:
@@ -89,7 +90,10 @@ class SlurmCluster:
     def start_slurmd(self) -> None:
         """Start the node's daemon and wait until the node takes jobs."""
         self._spawn("slurmd", ["slurmd", "-D", "-N", self.node])
-        self._wait("slurmd", lambda: self.output("sinfo", "-h", "-p", "cpu", "-o", "%T").strip() in {"idle", "mixed"})
+        self._wait(
+            "slurmd",
+            lambda: self.output("sinfo", "-h", "-p", "cpu", "-o", "%T").strip() in {"idle", "mixed", "allocated"},
+        )
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End one part (slurmctld, slurmd, …) by a signal and wait for it."""

@@ -1,0 +1,108 @@
+"""Two drivers and eight workers on one campaign and one server end with the documents of a calm run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.campaign_world import COMPUTED, definition, final_documents, launch, run_to_end
+from tests.services.mongo_server import MongoServer
+from tests.stores import Stores
+
+from cathodeflow.campaign import transitions
+from cathodeflow.dispatch.jobs import count_states
+from cathodeflow.dispatch.repair import repair
+from cathodeflow.errors import LeaseError
+from cathodeflow.storage.connection import create_project, open_project
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+WORKERS = 8
+WANTED = definition(
+    elements=["V", "Mo", "Fe"],
+    labels={"total": 40, "rounds": 2, "acquisition": "uncertainty"},
+    engine={"name": "pair", "parameters": {"delay_s": 0.2}},
+)
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.campaign_world import LAWFUL
+from cathodeflow.campaign.driver import drive
+from cathodeflow.errors import LeaseError
+from cathodeflow.storage.connection import open_project
+try:
+    state = drive(open_project(Path(sys.argv[1])), "trial", 0, recipes=LAWFUL).state.value
+except LeaseError as error:
+    raise SystemExit(error.exit_code)
+raise SystemExit(0 if state == "done" else 1)
+"""
+
+
+def start(*command: str, folder: Path, name: str) -> subprocess.Popen[bytes]:
+    settings = {"PYTHONPATH": str(ROOT), "CATHODEFLOW_TICK_S": "0.2", "CATHODEFLOW_LEASE_S": "4"}
+    settings[COMPUTED] = str(folder / "computed.txt")
+    with (folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            env=os.environ | settings,
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def test_two_drivers_and_eight_workers_end_like_a_calm_run(tmp_path: Path, mongo_server: MongoServer) -> None:
+    folder = tmp_path / "shared"
+    create_project(folder, Stores(mongo_server).uri())
+    launch(folder, WANTED)
+    work = ("-m", "cathodeflow.dispatch.worker", "--project", str(folder), "--campaign", "trial")
+    workers = [start(*work, "--worker-id", str(n), folder=folder, name=f"worker-{n}") for n in range(WORKERS)]
+    drivers = [start("-c", DRIVER, str(folder), folder=folder, name=f"driver-{n}") for n in range(2)]
+    codes: Counter[int] = Counter()
+    killed = False
+    try:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and not codes[0]:
+            for place, driver in enumerate(drivers):
+                if driver.poll() is None:
+                    continue
+                codes[driver.returncode] += 1
+                if not codes[0]:  # whoever is turned away tries again, as a person or a system service would
+                    drivers[place] = start("-c", DRIVER, str(folder), folder=folder, name=f"driver-{place}")
+            finished = count_states(open_project(folder), "trial").get("COMPLETED", 0)
+            lease = transitions.read_campaign(open_project(folder), "trial").lease
+            if not killed and finished > 25 and codes[LeaseError.exit_code] and lease is not None:
+                (at_work,) = [driver for driver in drivers if f":{driver.pid}:" in lease.holder]
+                at_work.send_signal(signal.SIGKILL)  # the other one has to take over
+                killed = True
+            time.sleep(0.3)
+    finally:
+        for process in (*drivers, *workers):
+            if process.poll() is None:
+                process.terminate()
+        for process in (*drivers, *workers):
+            process.wait(60)
+    logs = "".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
+    assert codes[0], f"{codes}\n{logs}"
+    assert codes[LeaseError.exit_code], "one of the two was turned away"
+    assert killed
+    assert [process.returncode for process in workers] == [0] * WORKERS, logs
+
+    shared, calm = open_project(folder), launch(tmp_path / "calm", WANTED)
+    run_to_end(calm)
+    assert final_documents(shared) == final_documents(calm)
+    assert set(count_states(shared, "trial")) == {"COMPLETED"}
+    computed = Counter(line.split()[0] for line in (folder / "computed.txt").read_text().splitlines())
+    assert set(computed.values()) == {1}, "nothing is computed twice"
+    natural = Counter(tuple(d["metadata"].get(k) for k in ("kind", "key")) for d in shared.database.workflows.find())
+    assert set(natural.values()) == {1}, "nothing is submitted twice"
+    assert len({d["fworker"]["name"] for d in shared.database.launches.find()}) > WORKERS // 2
+    assert shared.count("workflows", {"locked": {"$exists": True}}) == 0
+    assert not repair(shared, thorough=True)
