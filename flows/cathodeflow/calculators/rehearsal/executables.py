@@ -16,6 +16,9 @@ PROGRAMS = {
 }
 """All of VASP's names: custodian takes a real vasp_gam from the PATH for a run at Γ if it finds no other."""
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""One thread each: the matrices are small, and the threads of several runs wait for each other (ten times slower)."""
+
 
 def private_bin(folder: Path) -> Path:
     """Write the stand-in programs into a folder of one's own.
@@ -37,6 +40,7 @@ def private_bin(folder: Path) -> Path:
         script = folder / name
         text = (
             "#!/bin/sh\n# A stand-in of cathodeflow, not the program of this name.\n"
+            f"export {' '.join(f'{variable}=1' for variable in THREADS)}\n"
             f"PYTHONPATH={shlex.quote(source)}${{PYTHONPATH:+:$PYTHONPATH}} "
             f'exec {shlex.quote(sys.executable)} -P -m {module} "$@"\n'
         )

@@ -231,7 +231,8 @@ def _electronic_steps(run: _Run, ionic: int, energy: float, moments: np.ndarray)
     run.say(outcar.OSZICAR_HEADER, "OSZICAR", "-")
     before, done = 0.0, []
     for number, value in enumerate(planned, start=1):
-        time.sleep(pace)
+        if pace:
+            time.sleep(pace)
         done.append(value)
         run.say(outcar.electronic_line(run.inputs, moments, value, ionic, number), "OUTCAR")
         run.say(outcar.oszicar_electronic(number, value, value - before), "OSZICAR", "-")

@@ -5,7 +5,7 @@ Handlers count what they did and keep it from job to job, so every job gets new 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from custodian.custodian import ErrorHandler, Validator
 from custodian.vasp.handlers import (
@@ -18,10 +18,13 @@ from custodian.vasp.handlers import (
     PotimErrorHandler,
     StdErrHandler,
     UnconvergedErrorHandler,
-    VaspErrorHandler,
     WalltimeHandler,
 )
+from custodian.vasp.handlers import VaspErrorHandler as CustodianVaspErrorHandler
+from custodian.vasp.interpreter import VaspModder
+from custodian.vasp.utils import is_valid_poscar
 from custodian.vasp.validators import VaspAECCARValidator, VaspFilesValidator, VasprunXMLValidator
+from pymatgen.io.vasp.inputs import VaspInput
 
 Profile = Literal["relax", "static", "hse", "high_energy"]
 
@@ -37,11 +40,65 @@ BUFFER_S = 300
 
 BUFFER_SHARE = 5
 """Of a limit so short that `BUFFER_S` would leave little of it, this part at the end is the buffer."""
+LOOKS_PER_CHECK = 30
+"""How many of custodian's looks lie between two checks of a running program, at most."""
 
 
 def buffer_of(wall_time_s: int) -> int:
     """Return the least time before a limit at which a run is told to stop, s."""
     return min(BUFFER_S, max(1, wall_time_s // BUFFER_SHARE))
+
+
+def watching(wall_time_s: int | None, polling_s: float) -> tuple[int, dict[str, Any]]:
+    """Return how a run is watched, so that three checks at least fall into its buffer.
+
+    Parameters
+    ----------
+    wall_time_s : int or None
+        Limit of the run, s; None where nothing ends it.
+    polling_s : float
+        Longest interval at which custodian may look whether the run has ended, s.
+
+    Returns
+    -------
+    int
+        Least time before the limit at which the run is told to stop, s.
+    dict
+        custodian's own arguments.
+    """
+    buffer = BUFFER_S if wall_time_s is None else buffer_of(wall_time_s)
+    looks = max(1, min(LOOKS_PER_CHECK, int(buffer / 3 / polling_s)))
+    return buffer, {"polling_time_step": min(polling_s, max(buffer / 3, 0.5)), "monitor_freq": looks}
+
+
+class VaspErrorHandler(CustodianVaspErrorHandler):  # type: ignore[misc]  # custodian is untyped
+    """custodian's handler, which also mends EDDDAV where it comes before the first electronic step.
+
+    custodian's raises TypeError there: it compares the processors with the number of electrons, which OUTCAR does not
+    tell yet. All but that comparison (it doubles NCORE for small cells) is done here as there.
+    """
+
+    def correct(self, directory: str = "./") -> dict[str, Any]:
+        """Mend what was met, as custodian's does."""
+        try:
+            done: dict[str, Any] = super().correct(directory)
+        except TypeError:
+            if self.errors != {"edddav"}:
+                raise
+            return self._mend_edddav(directory)
+        return done
+
+    def _mend_edddav(self, directory: str) -> dict[str, Any]:
+        inputs = VaspInput.from_directory(directory)
+        actions: list[dict[str, Any]] = []
+        if is_valid_poscar("CONTCAR", directory):
+            actions.append({"file": "CONTCAR", "action": {"_file_copy": {"dest": "POSCAR"}}})
+        if inputs["INCAR"].get("ICHARG", 0) < 10:
+            actions.append({"file": "CHGCAR", "action": {"_file_delete": {"mode": "actual"}}})
+        if str(inputs["INCAR"].get("ALGO", "Normal")).lower() != "all":
+            actions.append({"dict": "INCAR", "action": {"_set": {"ALGO": "All", "ISEARCH": 1}}})
+        VaspModder(vi=inputs, directory=directory).apply_actions(actions)
+        return {"errors": ["edddav"], "actions": actions}
 
 
 def fresh_handlers(

@@ -5,20 +5,27 @@ Import this module lazily: atomate2 takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from atomate2 import SETTINGS
+from atomate2.common.files import gzip_files
 from atomate2.settings import Atomate2Settings
-from atomate2.vasp.flows.mp import MPGGADoubleRelaxMaker
-from atomate2.vasp.jobs.base import BaseVaspMaker, vasp_job
+from atomate2.vasp.files import copy_vasp_outputs, write_vasp_input_set
+from atomate2.vasp.jobs.base import _FILES_TO_ZIP, get_vasp_task_document, vasp_job
 from atomate2.vasp.jobs.mp import MPGGARelaxMaker, MPGGAStaticMaker
+from atomate2.vasp.run import run_vasp, should_stop_children
 from custodian.custodian import CustodianError
 from jobflow import Response
 from pymatgen.core import Structure
+from pymatgen.core.structure import StructureError
 from pymatgen.io.vasp.sets import VaspInputSet
 
+from cathodeflow.calculators.vasp.electronic_outputs import existing
 from cathodeflow.calculators.vasp.failures import failure
 from cathodeflow.calculators.vasp.handlers import BUFFER_S, Profile, fresh_handlers, fresh_validators
 from cathodeflow.calculators.vasp.input_sets import KPoint, input_generator
@@ -31,7 +38,11 @@ from cathodeflow.calculators.vasp.results import (
     require_converged_document,
     stopped_at_walltime,
 )
+from cathodeflow.calculators.vasp.run_files import ORBITALS
 from cathodeflow.errors import CalculationError, DefinitionError
+
+if TYPE_CHECKING:
+    from emmet.core.tasks import TaskDoc
 
 
 @dataclass
@@ -80,35 +91,113 @@ class PresetStaticMaker(MPGGAStaticMaker):
         return _run(self, structure, prev_dir)
 
 
+_BROKEN = (
+    SyntaxError,  # of lxml and of the standard library, for XML that is not whole; of pymatgen's parsers
+    StructureError,
+    zlib.error,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    OSError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+    AssertionError,
+    Warning,  # pymatgen raises its BadPoscarWarning
+)
+"""What is raised for a run that left broken files; it differs from file to file."""
+
+
 def _run(
     maker: PresetRelaxMaker | PresetStaticMaker, structure: Structure, prev_dir: str | Path | None
 ) -> Response[Any]:
     """Run a job; raises CalculationError for whatever VASP, custodian or the files say against it."""
-    undecorated: Callable[..., Response[Any]] = getattr(BaseVaspMaker.make, "original")  # noqa: B009 - jobflow adds it
     folder = Path.cwd()
     try:
-        response = undecorated(_for_this_machine(maker), structure, prev_dir)
-    except (
-        CustodianError,
-        SyntaxError,  # of lxml and of the standard library, for XML that is not whole
-        RuntimeError,
-        LookupError,
-        ValueError,
-        OSError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        ArithmeticError,
-        AssertionError,
-        Warning,  # pymatgen raises its BadPoscarWarning
-    ) as error:
-        # What is raised for a run that left broken files differs from file to file.
+        response = _calculate(_for_this_machine(maker), structure, prev_dir)
+    except (CustodianError, *_BROKEN) as error:
         done = interventions_in(folder)
         if stopped_at_walltime(done):
             require_converged(False, done, folder)
         raise failure(error, folder, done) from error
     require_converged_document(response.output, folder)
     return response
+
+
+def _calculate(
+    maker: PresetRelaxMaker | PresetStaticMaker, structure: Structure, prev_dir: str | Path | None
+) -> Response[Any]:
+    """Do what atomate2's `BaseVaspMaker.make` does, step by step, but leave WAVECAR as it is.
+
+    It is the largest file, gains nothing by being zipped, and is read or deleted next; zipping it would also take
+    longer than what is left before a walltime.
+    """
+    if prev_dir is not None:
+        copy_vasp_outputs(prev_dir, **maker.copy_vasp_kwargs)
+    writing = {"from_prev": prev_dir is not None, **maker.write_input_set_kwargs}
+    write_vasp_input_set(structure, maker.input_set_generator, **writing)
+    run_vasp(**maker.run_vasp_kwargs)
+    document = read_document(Path.cwd(), maker.task_document_kwargs)
+    document.task_label = maker.name
+    stop_children = should_stop_children(document, **maker.stop_children_kwargs)
+    zip_outputs(Path.cwd())
+    return Response(stop_children=stop_children, stored_data={"custodian": document.custodian}, output=document)
+
+
+def read_document(folder: Path, options: Mapping[str, Any]) -> TaskDoc:
+    """Parse a run's files as emmet does; `options` are atomate2's `task_document_kwargs`, errors are the parsers'."""
+    log = logging.getLogger("emmet.core.vasp.calculation")
+    # Without eigenvalues there is no band structure to find edges in, which emmet takes for an error.
+    silent = options.get("parse_bandstructure", True) is False
+    if silent:
+        log.addFilter(_without_bands)
+    try:
+        document: TaskDoc = get_vasp_task_document(folder, **options)
+    finally:
+        log.removeFilter(_without_bands)
+    return document
+
+
+def read_converged(folder: Path, options: Mapping[str, Any]) -> TaskDoc:
+    """Parse the files of a run that ended earlier.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it ran.
+    options : mapping
+        atomate2's `task_document_kwargs`.
+
+    Raises
+    ------
+    CalculationError
+        They are not whole, or it did not converge.
+    """
+    try:
+        document = read_document(folder, options)
+    except _BROKEN as error:
+        raise failure(error, folder, interventions_in(folder)) from error
+    require_converged_document(document, folder)
+    return document
+
+
+def _without_bands(record: logging.LogRecord) -> bool:
+    return record.getMessage() != "Error in parsing bandstructure"
+
+
+def zip_outputs(folder: Path) -> None:
+    """Zip a run's files as atomate2's setting VASP_ZIP_FILES has it, all but WAVECAR."""
+    setting = SETTINGS.VASP_ZIP_FILES
+    if setting == "atomate":
+        gzip_files(
+            folder,
+            include_files=[name for name in _FILES_TO_ZIP if name != ORBITALS],
+            allow_missing=True,
+            force=True,
+        )
+    elif setting:
+        gzip_files(folder, exclude_files=[ORBITALS], force=True)
 
 
 def _for_this_machine(maker: PresetRelaxMaker | PresetStaticMaker) -> PresetRelaxMaker | PresetStaticMaker:
@@ -196,54 +285,31 @@ def relax_maker(
     )
 
 
-def continuation(maker: PresetRelaxMaker, folder: Path) -> tuple[PresetRelaxMaker, Structure]:
-    """Go on where the walltime stopped a relaxation.
+def last_geometry(folder: Path) -> Structure:
+    """Return where a relaxation that was stopped or killed had come to.
 
     Parameters
     ----------
-    maker : PresetRelaxMaker
-        Of the stopped run.
     folder : Path
         Where it ran.
 
     Returns
     -------
-    PresetRelaxMaker
-        Its job starts from the WAVECAR of `folder`, if there is one: make it with ``prev_dir=folder``.
     Structure
-        The last geometry: what to make it with. Its sites are in the order of the stopped run's POSCAR.
+        Of its CONTCAR; sites in the order of its POSCAR. Start from it, with `run_files.bring_orbitals`.
 
     Raises
     ------
     CalculationError
         There is no whole CONTCAR to go on from; start anew.
     """
-    for name in ("INCAR", "OUTCAR", "vasprun.xml"):  # atomate2 copies them before it looks whether it wants them
-        if not (folder / name).is_file() and not (folder / f"{name}.gz").is_file():
-            raise CalculationError(f"no {name} in {folder}, which is copied with the geometry: start anew")
-    written = next((path for path in (folder / "CONTCAR", folder / "CONTCAR.gz") if path.is_file()), None)
-    if written is None:
+    written = existing(folder, "CONTCAR")
+    if not written.is_file():
         raise CalculationError(f"no CONTCAR to go on from in {folder}: start anew")
     try:
-        structure = Structure.from_file(written)
-    except (ValueError, IndexError, OSError, EOFError) as error:
+        return Structure.from_file(written)
+    except (ValueError, IndexError, OSError, EOFError, StructureError, zlib.error, Warning) as error:
         raise CalculationError(f"no whole CONTCAR to go on from in {folder} ({error}): start anew") from error
-    orbitals = [path for path in (folder / "WAVECAR", folder / "WAVECAR.gz") if path.is_file() and path.stat().st_size]
-    copied = {"additional_vasp_files": ("WAVECAR",)} if orbitals else {}
-    # The structure is given and the previous run did not end: nothing else is to be read from it.
-    writing = {**maker.write_input_set_kwargs, "from_prev": False}
-    return replace(maker, copy_vasp_kwargs=copied, write_input_set_kwargs=writing), structure
-
-
-def double_relax_maker(preset: VaspPreset, **options: Any) -> MPGGADoubleRelaxMaker:
-    """Build the Materials Project's two relaxations in a row, both with the preset; arguments as `relax_maker`.
-
-    The second one renews the basis set for the changed cell and starts from WAVECAR of the first, which holds its
-    density too.
-    """
-    first = relax_maker(preset, **options)
-    second = replace(first, copy_vasp_kwargs={"additional_vasp_files": ("WAVECAR",)})
-    return MPGGADoubleRelaxMaker(name=f"{preset.name} double", relax_maker1=first, relax_maker2=second)
 
 
 def static_maker(

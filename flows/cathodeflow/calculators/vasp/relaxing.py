@@ -6,7 +6,6 @@ Import this module lazily: atomate2 takes seconds.
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections.abc import Callable
 from contextlib import chdir, contextmanager, suppress
@@ -14,24 +13,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomate2.settings import Atomate2Settings
 from jobflow import Response
 
 from cathodeflow.calculators.attempt import FILE_NAME, read_attempt
 from cathodeflow.calculators.environment import environment
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings, RelaxedStructure
-from cathodeflow.calculators.vasp import first_step, requirements
+from cathodeflow.calculators.vasp import first_step
 from cathodeflow.calculators.vasp.corrections import corrected_energy
-from cathodeflow.calculators.vasp.handlers import BUFFER_S, buffer_of
+from cathodeflow.calculators.vasp.handlers import watching
 from cathodeflow.calculators.vasp.input_sets import hubbard_u_of
-from cathodeflow.calculators.vasp.makers import PresetRelaxMaker, continuation, relax_maker
+from cathodeflow.calculators.vasp.makers import PresetRelaxMaker, last_geometry, read_converged, relax_maker
 from cathodeflow.calculators.vasp.parameters import VaspParameters
 from cathodeflow.calculators.vasp.preset import Setting, VaspPreset
 from cathodeflow.calculators.vasp.reference_settings import preset_of_phase
+from cathodeflow.calculators.vasp.requirements import require_vasp
 from cathodeflow.calculators.vasp.results import WALLTIME, interventions_in, relaxed_structure
+from cathodeflow.calculators.vasp.run_files import ORBITALS, bring_orbitals, remove
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.calculation import CorrectionTerm, EnergyCorrection
-from cathodeflow.records.outcomes import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,11 +41,10 @@ if TYPE_CHECKING:
 SECOND = "second"
 """Folder of the second relaxation, in that of the first."""
 CLOCK = "run_time.json"
-"""In each folder of a run: how long it took there, s."""
+"""In each folder of a run: when it began, how long it took, and whether it ended well."""
+BEGAN, WALL_S, DONE = "began", "wall_s", "done"
 CUSTODIAN_S = 10.0
 """custodian's interval of looking whether a run has ended, s."""
-LOOKS_PER_CHECK = 30
-"""How many of them lie between two checks of a running program."""
 _WALLTIME_START = "CUSTODIAN_WALLTIME_START"
 
 
@@ -114,7 +112,8 @@ def phase_request(parameters: VaspParameters, structure: Structure, wanted: Rela
 def relax(start: Structure, request: Request, place: str = ".") -> RelaxedStructure:
     """Relax a cell in the current folder, or in a folder within it.
 
-    Where `attempt.json` names an earlier attempt that left a whole CONTCAR, it goes on from there.
+    Where `attempt.json` names an earlier attempt, a run that ended well there is not run again, and one that left a
+    whole CONTCAR is gone on from; both only if the energy of the unrelaxed cell is known from it.
 
     Parameters
     ----------
@@ -136,19 +135,19 @@ def relax(start: Structure, request: Request, place: str = ".") -> RelaxedStruct
         Nothing usable came out; its reason says why.
     """
     launch = Path.cwd()
-    _require_machine(start, request)
+    require_vasp(request.preset, start, with_potcars=not request.potcar_spec)
     _correct(start, start, 0.0, 0.0, request.preset)  # refused now rather than after hours
     folder = launch / place
     folder.mkdir(parents=True, exist_ok=True)
-    document, chain = _run_all(start, request, launch, place)
-    runs = [run for attempt in chain for run in (attempt / place / SECOND, attempt / place) if run.is_dir()]
+    ended = _run_all(start, request, launch, place)
+    runs = [run for attempt in ended.chain for run in (attempt / place / SECOND, attempt / place) if run.is_dir()]
     before = first_step.energy_of_start(start, runs)
-    raw = relaxed_structure(document, start, energy_before=before)
+    raw = relaxed_structure(ended.document, start, energy_before=before)
     correction = _correct(start, raw.structure, before, raw.energy_after, request.preset)
     added = sum(term.energy for term in correction.terms)
     steps = first_step.count_ionic_steps(runs)
     for run in runs:
-        _drop_orbitals(run)
+        remove(run, ORBITALS)  # the largest file, and nothing reads it any more
     return replace(
         raw,
         energy_before=before + added,
@@ -158,48 +157,92 @@ def relax(start: Structure, request: Request, place: str = ".") -> RelaxedStruct
         cores=request.cores,
         correction=correction,
         interventions=tuple(done for run in reversed(runs) for done in interventions_in(run)),
-        folder=str(folder.resolve()),
+        folder=str((ended.folder.parent if ended.folder.name == SECOND else ended.folder).resolve()),
     )
 
 
-def _run_all(start: Structure, request: Request, launch: Path, place: str) -> tuple[TaskDoc, list[Path]]:
-    """Run what is left to run; returns the last document and the launch folders of the attempts it stands on."""
+@dataclass(frozen=True)
+class _Ended:
+    """The last run of a relaxation: its document and folder, and the launch folders of the attempts it stands on."""
+
+    document: TaskDoc
+    folder: Path
+    chain: list[Path]
+
+
+def _run_all(start: Structure, request: Request, launch: Path, place: str) -> _Ended:
+    """Run what earlier attempts have left to run."""
     chain = first_step.chain_of(launch)
-    folder = launch / place
-    maker = _maker(request, launch)
-    if request.double_relax and len(chain) > 1:
-        began = _continued(maker, chain[1] / place / SECOND)
-        if began is not None:
-            return _run(folder / SECOND, *began), chain
-    began = _continued(maker, chain[1] / place) if len(chain) > 1 else None
-    if began is None:
-        chain = chain[:1]
-        document = _run(folder, maker, start, None)
+    if not _start_is_known(start, [attempt / place for attempt in chain[1:]]):
+        chain = chain[:1]  # without that energy there is no label, however far they came
+    stages = (".", SECOND) if request.double_relax else (".",)
+    earlier = {stage: [attempt / place / stage for attempt in chain[1:]] for stage in stages}
+    geometry, source, left = start, None, list(stages)
+    for stage in reversed(stages):
+        done = next((found for folder in earlier[stage] if (found := _finished(folder, request))), None)
+        if done is not None:
+            if stage == stages[-1]:
+                return _Ended(done.document, done.folder, chain)
+            geometry, source, left = _end_of(done.document), done.folder, left[left.index(stage) + 1 :]
+            break
+        came_to = next((found for folder in earlier[stage] if (found := _stopped(folder))), None)
+        if came_to is not None:
+            (geometry, source), left = came_to, left[left.index(stage) :]
+            break
     else:
-        document = _run(folder, *began)
-    if not request.double_relax:
-        return document, chain
-    second = replace(_maker(request, launch), copy_vasp_kwargs={"additional_vasp_files": ("WAVECAR",)})
-    writing = {**second.write_input_set_kwargs, "from_prev": False}
+        chain = chain[:1]
+    for stage in left:
+        folder = launch / place / stage
+        document = _run(folder, _maker(request, launch), geometry, source)
+        geometry, source = _end_of(document), folder
+    return _Ended(document, folder, chain)
+
+
+def _end_of(document: TaskDoc) -> Structure:
     relaxed: Any = document.structure
-    return _run(folder / SECOND, replace(second, write_input_set_kwargs=writing), relaxed, folder), chain
+    return relaxed
 
 
-def _continued(maker: PresetRelaxMaker, folder: Path) -> tuple[PresetRelaxMaker, Structure, Path] | None:
-    """Return how to go on from a folder, None where nothing whole lies there."""
+def _start_is_known(start: Structure, folders: list[Path]) -> bool:
+    """Say whether a run of earlier attempts tells the energy of the unrelaxed cell."""
+    runs = [folder for folder in folders if folder.is_dir()]
+    if not runs:
+        return False
     try:
-        again, structure = continuation(maker, folder)
+        first_step.energy_of_start(start, runs)
     except CalculationError:
-        return None  # the caller starts anew
-    return again, structure, folder
+        return False
+    return True
 
 
-def _run(folder: Path, maker: PresetRelaxMaker, structure: Structure, previous: Path | None) -> TaskDoc:
+def _stopped(folder: Path) -> tuple[Structure, Path] | None:
+    """Return the geometry that a run came to and its folder, None where nothing whole lies there."""
+    try:
+        return last_geometry(folder), folder
+    except CalculationError:
+        return None
+
+
+def _finished(folder: Path, request: Request) -> _Ended | None:
+    """Return a run that an earlier attempt brought to its end, None where it did not or its files are damaged."""
+    if not _said(folder).get(DONE):
+        return None
+    try:
+        document = read_converged(folder, request.task_document)
+    except CalculationError:
+        return None  # it is run again
+    return _Ended(document, folder, [])
+
+
+def _run(folder: Path, maker: PresetRelaxMaker, structure: Structure, source: Path | None) -> TaskDoc:
+    """Run VASP from a geometry, and from the orbitals that a run of it left."""
     make: Callable[..., Response[Any]] = getattr(PresetRelaxMaker.make, "original")  # noqa: B009 - jobflow adds it
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with chdir(folder), _timed(folder), environment({_WALLTIME_START: None}):
+        if source is not None:
+            bring_orbitals(source, folder)
         # The limit counts from this run on; custodian would count from the first run of the process.
-        document: TaskDoc = make(maker, structure, previous).output
+        document: TaskDoc = make(maker, structure).output
     return document
 
 
@@ -208,14 +251,12 @@ def _maker(request: Request, launch: Path) -> PresetRelaxMaker:
     maker = relax_maker(
         request.preset, high_energy=request.high_energy, wall_time_s=limit, potcar_spec=request.potcar_spec
     )
-    buffer = BUFFER_S if limit is None else buffer_of(limit)
-    looks = max(1, min(LOOKS_PER_CHECK, int(buffer / 3 / request.polling_s)))
-    polling = min(request.polling_s, max(buffer / 3, 0.5))
+    buffer, looking = watching(limit, request.polling_s)
     return replace(
         maker,
         buffer_s=buffer,
         frozen_s=request.frozen_s,
-        run_vasp_kwargs={"custodian_kwargs": {"polling_time_step": polling, "monitor_freq": looks}},
+        run_vasp_kwargs={"custodian_kwargs": looking},
         task_document_kwargs=request.task_document,
     )
 
@@ -233,20 +274,6 @@ def _limit(request: Request, launch: Path) -> int | None:
     return now_left
 
 
-def _require_machine(start: Structure, request: Request) -> None:
-    command = Atomate2Settings().VASP_CMD
-    found = list(requirements.check_vasp(command))
-    if not request.potcar_spec:
-        elements = {site.specie.symbol for site in start}
-        found += list(requirements.check_potcars(request.preset, elements))
-    if found:
-        said = "; ".join(f"{finding.subject}: {finding.problem} ({finding.remedy})" for finding in found)
-        raise CalculationError(
-            f"VASP cannot run here, its command is `{shlex.join(shlex.split(command))}`: {said}",
-            Reason.MISSING_PROGRAM.value,
-        )
-
-
 def _correct(start: Structure, end: Structure, before: float, after: float, preset: VaspPreset) -> EnergyCorrection:
     """Return the correction of the relaxed crystal; it is added before and after, so that their difference stays."""
     scheme = str(preset.corrections.value)
@@ -259,25 +286,38 @@ def _correct(start: Structure, end: Structure, before: float, after: float, pres
     )
 
 
-def _drop_orbitals(folder: Path) -> None:
-    """Delete WAVECAR of a finished relaxation: it is the largest file, and nothing reads it any more."""
-    for name in ("WAVECAR", "WAVECAR.gz"):
-        (folder / name).unlink(missing_ok=True)
-
-
 @contextmanager
 def _timed(folder: Path) -> Iterator[None]:
-    began = time.monotonic()
+    """Write down when a run began, and how long it took or that it went wrong once that is known."""
+    began, clock = time.time(), time.monotonic()
+    _say(folder, {BEGAN: began})
+    done = False
     try:
         yield
+        done = True
     finally:
         with suppress(OSError):  # the disk is full, which the run itself has said
-            (folder / CLOCK).write_text(json.dumps({"wall_s": time.monotonic() - began}), encoding="utf-8")
+            _say(folder, {BEGAN: began, WALL_S: time.monotonic() - clock, DONE: done})
+
+
+def _say(folder: Path, content: dict[str, Any]) -> None:
+    (folder / CLOCK).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / CLOCK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _clock(folder: Path) -> float:
-    """Return how long the run in a folder took, s; 0 for one that was killed before it could say."""
-    try:
-        return float(json.loads((folder / CLOCK).read_text(encoding="utf-8"))["wall_s"])
-    except (OSError, ValueError, KeyError, TypeError):
+    """Return how long the run in a folder took, s; of one that was killed, until it last wrote a file."""
+    said = _said(folder)
+    if WALL_S in said:
+        return float(said[WALL_S])
+    if BEGAN not in said:
         return 0.0
+    written = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
+    return max(0.0, max(written, default=0.0) - float(said[BEGAN]))

@@ -7,10 +7,16 @@ import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cathodeflow.calculators.vasp import potcar_library
 from cathodeflow.calculators.vasp.materials_project import potcar_symbol
 from cathodeflow.calculators.vasp.preset import VaspPreset
+from cathodeflow.errors import CalculationError
+from cathodeflow.records.outcomes import Reason
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 EVERYTHING = ("relax", "static", "pdos", "hse", "cohp", "bader")
 """Branches that cannot run without VASP or its POTCARs."""
@@ -73,6 +79,36 @@ def check_vasp(command: str) -> Iterator[Finding]:
         if shutil.which(program) is None:
             remedy = "load the module that brings it, or name its path in ATOMATE2_VASP_CMD"
             yield Finding("VASP", f"there is no {program} on the path", remedy, EVERYTHING)
+
+
+def require_vasp(preset: VaspPreset, structure: Structure, *, with_potcars: bool) -> None:
+    """Refuse to start a run that cannot work here, before anything is written.
+
+    Parameters
+    ----------
+    preset : VaspPreset
+        Its settings.
+    structure : Structure
+        Its cell.
+    with_potcars : bool
+        Whether the program reads POTCARs; a stand-in does with their symbols.
+
+    Raises
+    ------
+    CalculationError
+        VASP, its launcher or a POTCAR is not there (reason ``missing_program``).
+    """
+    from atomate2.settings import Atomate2Settings
+
+    command = Atomate2Settings().VASP_CMD
+    found = list(check_vasp(command))
+    if with_potcars:
+        found += check_potcars(preset, {site.specie.symbol for site in structure})
+    if found:
+        said = "; ".join(f"{finding.subject}: {finding.problem} ({finding.remedy})" for finding in found)
+        raise CalculationError(
+            f"VASP cannot run here, its command is `{command}`: {said}", Reason.MISSING_PROGRAM.value
+        )
 
 
 def check_potcars(preset: VaspPreset, elements: Iterable[str]) -> Iterator[Finding]:

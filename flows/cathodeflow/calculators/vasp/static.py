@@ -5,30 +5,24 @@ Import this module lazily: atomate2 takes seconds.
 
 from __future__ import annotations
 
-import gzip
-import shutil
 import time
-import zlib
 from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomate2.settings import Atomate2Settings
-
 from cathodeflow.calculators.environment import environment
-from cathodeflow.calculators.vasp import requirements
 from cathodeflow.calculators.vasp.electronic_outputs import existing
 from cathodeflow.calculators.vasp.first_step import chain_of
-from cathodeflow.calculators.vasp.handlers import BUFFER_S, buffer_of
+from cathodeflow.calculators.vasp.handlers import watching
 from cathodeflow.calculators.vasp.input_sets import KPoint, in_order_of
 from cathodeflow.calculators.vasp.makers import PresetStaticMaker, static_maker
 from cathodeflow.calculators.vasp.preset import VaspPreset
+from cathodeflow.calculators.vasp.requirements import require_vasp
 from cathodeflow.calculators.vasp.results import interventions_in, interventions_of
-from cathodeflow.errors import CalculationError
+from cathodeflow.calculators.vasp.run_files import bring, bring_orbitals
 from cathodeflow.records.calculation import Intervention
-from cathodeflow.records.outcomes import Reason
 
 if TYPE_CHECKING:
     from emmet.core.tasks import TaskDoc
@@ -36,8 +30,6 @@ if TYPE_CHECKING:
 
     from cathodeflow.calculators.vasp.programs import Programs
 
-LOOKS_PER_CHECK = 30
-"""How many of custodian's looks lie between two checks of a running program."""
 _WALLTIME_START = "CUSTODIAN_WALLTIME_START"
 
 
@@ -106,18 +98,15 @@ def run_static(
     CalculationError
         VASP gave nothing usable; its `reason` says what kind.
     """
-    _require_machine(structure, preset, programs)
+    require_vasp(preset, structure, with_potcars=not programs.potcar_spec)
     folder.mkdir(parents=True, exist_ok=True)
     brought = []
-    # Only the file itself: with the whole folder an old vasprun.xml could pass for this run's.
     if density_from is not None:
         brought.append(bring(density_from, "CHGCAR", folder))
     earlier = [launch / folder.name for launch in chain_of(folder.parent)[1:]]
     before = [done for one in reversed(earlier) for done in interventions_in(one)]
     if earlier:
-        orbitals = existing(earlier[0], "WAVECAR")
-        if orbitals.is_file() and orbitals.stat().st_size:
-            bring(earlier[0], "WAVECAR", folder)
+        bring_orbitals(earlier[0], folder)
     maker = _maker(preset, band_edges, programs)
     undecorated: Any = getattr(PresetStaticMaker.make, "original")  # noqa: B009 - jobflow adds it
     began = time.perf_counter()
@@ -138,77 +127,19 @@ def run_static(
     )
 
 
-def bring(source: Path, name: str, target: Path) -> str:
-    """Copy a file of a finished run into another folder, unpacked.
-
-    Parameters
-    ----------
-    source, target : Path
-        Folders.
-    name : str
-        Such as ``CHGCAR``; plain or gzipped in `source`.
-
-    Returns
-    -------
-    str
-        `name`.
-
-    Raises
-    ------
-    CalculationError
-        It is missing or damaged (reason ``broken_output``).
-    """
-    path = existing(source, name)
-    try:
-        with (
-            gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as old,
-            (target / name).open("wb") as new,
-        ):
-            shutil.copyfileobj(old, new, 1 << 20)
-    except FileNotFoundError as error:
-        raise CalculationError(
-            f"there is no {name} in {source}: run the static step again", Reason.BROKEN_OUTPUT.value
-        ) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CalculationError(
-            f"{path} is damaged ({error}): run the static step again", Reason.BROKEN_OUTPUT.value
-        ) from error
-    return name
-
-
-def remove(folder: Path, name: str) -> None:
-    """Delete a file of a run, plain or gzipped, if it is there."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        path.unlink(missing_ok=True)
-
-
 def _maker(preset: VaspPreset, band_edges: Sequence[KPoint], programs: Programs) -> PresetStaticMaker:
     limit = programs.seconds_left()
-    buffer = BUFFER_S if limit is None else buffer_of(limit)
+    buffer, looking = watching(limit, programs.polling_s)
     maker = static_maker(preset, band_edges=band_edges, wall_time_s=limit, potcar_spec=programs.potcar_spec)
-    looks = max(1, min(LOOKS_PER_CHECK, int(buffer / 3 / programs.polling_s)))
-    polling = min(programs.polling_s, max(buffer / 3, 0.5))
     return replace(
         maker,
         buffer_s=buffer,
         frozen_s=programs.frozen_s,
         copy_vasp_kwargs={},
-        run_vasp_kwargs={"custodian_kwargs": {"polling_time_step": polling, "monitor_freq": looks}},
+        run_vasp_kwargs={"custodian_kwargs": looking},
         # The bands and densities of states are read from smaller files than vasprun.xml.
         task_document_kwargs={"parse_dos": False, "parse_bandstructure": False, "vasprun_kwargs": {"parse_dos": False}},
     )
-
-
-def _require_machine(structure: Structure, preset: VaspPreset, programs: Programs) -> None:
-    command = Atomate2Settings().VASP_CMD
-    found = list(requirements.check_vasp(command))
-    if not programs.potcar_spec:
-        found += list(requirements.check_potcars(preset, {site.specie.symbol for site in structure}))
-    if found:
-        said = "; ".join(f"{finding.subject}: {finding.problem} ({finding.remedy})" for finding in found)
-        raise CalculationError(
-            f"VASP cannot run here, its command is `{command}`: {said}", Reason.MISSING_PROGRAM.value
-        )
 
 
 def _bare(structure: Structure) -> Structure:

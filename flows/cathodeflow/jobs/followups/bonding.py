@@ -96,7 +96,7 @@ def _lobster(prepared: _Prepared, engine: Mapping[str, Any]) -> Found:
     from cathodeflow.calculators.lobster.run import NEEDED, bring_vasp_files, run_lobster
     from cathodeflow.calculators.vasp.input_sets import written_order
     from cathodeflow.calculators.vasp.programs import programs_of
-    from cathodeflow.calculators.vasp.static import remove
+    from cathodeflow.calculators.vasp.run_files import remove
 
     structure, values = prepared.structure, prepared.preset.incar_values
     written = type(structure).from_sites([structure[index] for index in written_order(structure)])

@@ -113,7 +113,8 @@ def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any
     from cathodeflow.calculators.bader.chgcar import read_density
     from cathodeflow.calculators.vasp.electronic_outputs import existing
     from cathodeflow.calculators.vasp.programs import programs_of
-    from cathodeflow.calculators.vasp.static import remove, run_static
+    from cathodeflow.calculators.vasp.run_files import remove
+    from cathodeflow.calculators.vasp.static import run_static
 
     grid = dict(zip(("incar.NGXF", "incar.NGYF", "incar.NGZF"), whole.density.density.values.shape, strict=True))
     programs = programs_of(engine)

@@ -108,7 +108,8 @@ def _hybrid(
     followups: Mapping[str, Any],
 ) -> Found:
     from cathodeflow.calculators.vasp.programs import programs_of
-    from cathodeflow.calculators.vasp.static import remove, run_static
+    from cathodeflow.calculators.vasp.run_files import remove
+    from cathodeflow.calculators.vasp.static import run_static
     from cathodeflow.jobs.followups.static import functional_of
     from cathodeflow.records.crystal import Crystal
     from cathodeflow.records.followup import GapResult

@@ -135,7 +135,8 @@ def functional_of(structure: Structure, preset: VaspPreset) -> str:
 def _run(structure: Structure, preset: VaspPreset, engine: Mapping[str, Any], followups: Mapping[str, Any]) -> Found:
     from cathodeflow.calculators.vasp.electronic_outputs import read_density_grid, read_eigenvalues
     from cathodeflow.calculators.vasp.programs import programs_of
-    from cathodeflow.calculators.vasp.static import remove, run_static
+    from cathodeflow.calculators.vasp.run_files import remove
+    from cathodeflow.calculators.vasp.static import run_static
     from cathodeflow.jobs.followups.gap import edges_part
     from cathodeflow.records.followup import StaticResult
 

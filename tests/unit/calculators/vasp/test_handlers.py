@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -9,11 +10,11 @@ from custodian.vasp.handlers import (
     PositiveEnergyErrorHandler,
     PotimErrorHandler,
     UnconvergedErrorHandler,
-    VaspErrorHandler,
     WalltimeHandler,
 )
+from pymatgen.io.vasp.inputs import Incar
 
-from cathodeflow.calculators.vasp.handlers import Profile, fresh_handlers
+from cathodeflow.calculators.vasp.handlers import Profile, VaspErrorHandler, fresh_handlers, watching
 
 PROFILES = get_args(Profile)
 
@@ -66,3 +67,36 @@ def test_without_a_limit_no_clock_is_started(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("CUSTODIAN_WALLTIME_START")
     fresh_handlers("relax")
     assert "CUSTODIAN_WALLTIME_START" not in os.environ
+
+
+EDDDAV = " Error EDDDAV: Call to ZHEGV failed. Returncode =   7   2   8\n"
+CELL = "iron\n1.0\n2.8 0 0\n0 2.8 0\n0 0 2.8\nFe\n1\nDirect\n0 0 0\n"
+
+
+def write_stopped_run(folder: Path, output: str) -> None:
+    for name, text in (("INCAR", "ALGO = Fast\n"), ("KPOINTS", "G\n0\nGamma\n1 1 1\n"), ("POSCAR", CELL)):
+        (folder / name).write_text(text)
+    (folder / "POTCAR.spec").write_text("Fe_pv")
+    (folder / "vasp.out").write_text(output)
+    (folder / "OUTCAR").write_text(" no electronic step yet\n")  # so custodian knows of no number of electrons
+
+
+def test_edddav_before_the_first_electronic_step_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_stopped_run(tmp_path, EDDDAV)
+    handler = VaspErrorHandler()
+    assert handler.check()
+    done = handler.correct()
+    assert done["errors"] == ["edddav"]
+    incar = Incar.from_file(tmp_path / "INCAR")
+    assert (incar["ALGO"], incar["ISEARCH"]) == ("All", 1)
+    assert list(tmp_path.glob("error.*.tar.gz"))
+    assert handler.as_dict()["@class"] == "VaspErrorHandler"  # as records and pages name it
+
+
+@pytest.mark.parametrize(("limit", "polling"), [(None, 10.0), (86400, 10.0), (20, 10.0), (3, 0.5), (1000, 0.5)])
+def test_a_run_is_looked_at_often_enough_to_be_stopped_in_time(limit: int | None, polling: float) -> None:
+    buffer, looking = watching(limit, polling)
+    assert looking["polling_time_step"] <= polling
+    assert looking["polling_time_step"] * looking["monitor_freq"] <= max(buffer / 3, 0.5)
+    assert limit is None or 0 < buffer < limit

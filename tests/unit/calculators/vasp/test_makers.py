@@ -11,9 +11,9 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 from cathodeflow.calculators.vasp.makers import (
     PresetRelaxMaker,
     _for_this_machine,
-    double_relax_maker,
     relax_maker,
     static_maker,
+    zip_outputs,
 )
 from cathodeflow.calculators.vasp.preset import load_preset
 from cathodeflow.errors import CalculationError, DefinitionError
@@ -71,13 +71,6 @@ def test_a_hybrid_job_keeps_its_band_edges_on_that_way() -> None:
     assert tuple(kpoints.kpts[1]) == (0.5, 0, 0)
 
 
-def test_second_relaxation_starts_from_the_first() -> None:
-    flow = double_relax_maker(RELAX)
-    assert [job.name for job in flow.make(NVPF).jobs] == ["s0_relax 1", "s0_relax 2"]
-    assert flow.relax_maker2.copy_vasp_kwargs["additional_vasp_files"] == ("WAVECAR",)
-    assert "additional_vasp_files" not in flow.relax_maker1.copy_vasp_kwargs
-
-
 def test_a_hybrid_run_starts_from_the_density_and_not_from_orbitals_of_other_k_points() -> None:
     assert static_maker(load_preset("s0_hse_band_edges")).copy_vasp_kwargs == {"additional_vasp_files": ("CHGCAR",)}
     assert static_maker(load_preset("s0_static")).copy_vasp_kwargs == {}
@@ -116,3 +109,13 @@ def test_a_job_writes_the_presets_files_and_fails_where_vasp_writes_nothing(
     assert (incar["ENCUT"], incar["EDIFF"], incar["EDIFFG"]) == (550, 1e-6, -0.01)
     assert list(Kpoints.from_file(tmp_path / "KPOINTS").kpts) == [(1, 1, 1)]
     assert (tmp_path / "POTCAR.spec").read_text().split() == ["Na_pv", "V_pv", "P", "O", "F"]
+
+
+@pytest.mark.parametrize("setting", [True, "atomate", False])
+def test_all_is_zipped_but_the_orbitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: bool | str) -> None:
+    monkeypatch.setattr("atomate2.SETTINGS.VASP_ZIP_FILES", setting)
+    for name in ("OUTCAR", "WAVECAR", "CHGCAR"):
+        (tmp_path / name).write_text(name)
+    zip_outputs(tmp_path)
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == ({"OUTCAR.gz", "WAVECAR", "CHGCAR.gz"} if setting else {"OUTCAR", "WAVECAR", "CHGCAR"})

@@ -23,7 +23,7 @@ from cathodeflow.calculators.vasp.electronic_outputs import read_eigenvalues
 from cathodeflow.calculators.vasp.makers import (
     PresetRelaxMaker,
     PresetStaticMaker,
-    continuation,
+    last_geometry,
     relax_maker,
     static_maker,
 )
@@ -37,6 +37,7 @@ from cathodeflow.calculators.vasp.results import (
     require_converged,
     stopped_at_walltime,
 )
+from cathodeflow.calculators.vasp.run_files import bring_orbitals
 from cathodeflow.errors import CalculationError
 from cathodeflow.science.electronic.band_edges import band_edges, hybrid_k_points
 
@@ -151,10 +152,15 @@ def test_a_walltime_stop_has_its_own_reason_and_the_next_attempt_goes_on(
     assert stopped.value.reason == "walltime"
     monkeypatch.delenv(PACE_VARIABLE)
     monkeypatch.chdir(tmp_path)
-    again, structure = continuation(quick(relax_maker(PRESET)), folder)
+    assert (folder / "WAVECAR").is_file()  # not zipped, which would take longer than the time left
+    assert (folder / "OUTCAR.gz").is_file()
+    structure = last_geometry(folder)
     assert energy_of(structure) < energy_of(START)
-    job = again.make(structure, prev_dir=folder)
-    document = run_locally(job, create_folders=True, root_dir=tmp_path)[job.uuid][1].output
+    following = tmp_path / "following"
+    following.mkdir()
+    assert bring_orbitals(folder, following)
+    monkeypatch.chdir(following)
+    document = PresetRelaxMaker.make.original(quick(relax_maker(PRESET)), structure).output
     found = relaxed_structure(document, START, energy_before=energy_of(START))
     assert found.converged
     assert [site.specie for site in found.structure] == [site.specie for site in START]
@@ -233,10 +239,10 @@ def test_a_log_is_read_before_and_after_the_folder_is_zipped(tmp_path: Path, zip
 
 def test_there_is_no_going_on_without_a_whole_contcar(tmp_path: Path) -> None:
     with pytest.raises(CalculationError, match="start anew"):
-        continuation(relax_maker(PRESET), tmp_path)
+        last_geometry(tmp_path)
     (tmp_path / "CONTCAR").write_text("cut\n1.0\n4.3 0.0")
     with pytest.raises(CalculationError, match="start anew"):
-        continuation(relax_maker(PRESET), tmp_path)
+        last_geometry(tmp_path)
 
 
 def test_a_document_that_lacks_a_part_or_is_of_another_cell_is_refused(
