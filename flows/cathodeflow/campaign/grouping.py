@@ -72,8 +72,14 @@ def grouped(
             tallies.setdefault(group, _Tally()).add(value)
     columns = (*by, "n", *((f"{statistic} of {of}" for statistic in STATISTICS) if of else ()))
     rows = [(*group, tally.n, *(tally.row() if of else ())) for group, tally in tallies.items()]
-    rows.sort(key=lambda row: (-row[len(by)], *(str(value) for value in row[: len(by)])))
+    rows.sort(key=lambda row: (-row[len(by)], *(_in_order(value) for value in row[: len(by)])))
     return columns, rows[: question.limit or None]
+
+
+def _in_order(value: Any) -> tuple[bool, bool, Any]:
+    """Numbers by size, then words, then what is missing."""
+    number = isinstance(value, int | float)
+    return value is None, not number, value if number else str(value)
 
 
 def _groups(document: Mapping[str, Any], by: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -24,6 +24,11 @@ def _refuse(what: str) -> NoReturn:
     )
 
 
+def _has(inner: Any, name: str) -> bool:
+    """Whether it has that attribute; pymongo answers any other name with a collection."""
+    return hasattr(type(inner), name) or name in getattr(inner, "__dict__", {})
+
+
 class _Guarded:
     """What reads of one pymongo-like object; a subclass says which attributes."""
 
@@ -113,7 +118,7 @@ class ReadOnlyCollection(_Guarded):
     def __getattr__(self, name: str) -> Any:
         if name in READING:
             return getattr(self._inner, name)
-        if not name.startswith("_") and hasattr(type(self._inner), name):
+        if not name.startswith("_") and _has(self._inner, name):
             _refuse(f"{self._inner.name}.{name}")
         known = ", ".join(sorted(READING | {"aggregate", "find"}))
         raise AttributeError(f"a collection that is only read has no {name!r}: {known}")
@@ -146,7 +151,7 @@ class ReadOnlyDatabase(_Guarded):
     def __getattr__(self, name: str) -> ReadOnlyCollection:
         if name.startswith("_"):
             raise AttributeError(name)
-        if hasattr(type(self._inner), name):
+        if _has(self._inner, name):
             _refuse(f"the database's {name}")
         return self[name]
 

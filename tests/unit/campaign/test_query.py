@@ -114,13 +114,17 @@ def test_collections_are_found_in_the_singular_and_misspelt_ones_named():
     with pytest.raises(DefinitionError, match="did you mean predictions"):
         check_collection("predictons")
     with pytest.raises(DefinitionError, match="There are candidates"):
-        check_collection("fireworks")
+        check_collection("workflows")
 
 
 def test_a_campaign_narrows_the_filter_but_not_shared_collections():
     assert ask("labels", '{"round": 0}', campaign="one").filter == {"$and": [{"campaign": "one"}, {"round": 0}]}
     assert ask("labels", campaign="one").filter == {"campaign": "one"}
     assert ask("references", campaign="one").filter == {}
+    assert ask("campaigns", campaign="one").filter == {"_id": "one"}
+    assert ask("fireworks", campaign="one").filter == {"spec._campaign": "one"}
+    with pytest.raises(DefinitionError, match="launches name no campaign"):
+        ask("launches", campaign="one")
 
 
 def test_an_answer_is_filtered_sorted_and_limited(project: Project):
