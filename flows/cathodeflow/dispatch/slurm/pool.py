@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FIRST_DELAY_S = 10.0
 LONGEST_DELAY_S = 600.0
+REPEAT_S = 600.0
+"""The same message is said again after so long."""
 _ENDED_WELL = frozenset({"COMPLETED", "TIMEOUT"})
 
 
@@ -55,6 +57,7 @@ class SitePool:
         self._estimates = Estimates(project, campaign)
         self._refused: dict[Category, tuple[int, float]] = {}  # how often in a row, and when to try again
         self._messages: list[str] = []
+        self._said: dict[str, float] = {}
         self._finishing = False
         submissions.prepare(project)
 
@@ -149,7 +152,10 @@ class SitePool:
         settle(self._project, self._site.name, SlurmTruth())
 
     def _say(self, message: str) -> None:
-        if message not in self._messages:
+        """Keep a message for `messages`; one that was said lately is not said again with every tick."""
+        now = time.monotonic()
+        if now - self._said.get(message, -REPEAT_S) >= REPEAT_S:
+            self._said[message] = now
             self._messages.append(message)
 
 
