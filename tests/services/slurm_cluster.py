@@ -55,7 +55,8 @@ class SlurmCluster:
     """
 
     folder: Path
-    node: str = "node1"
+    # Unique on this machine: control groups are named by the node, and a slurmd that starts clears those of its name.
+    node: str = field(default_factory=lambda: f"n{os.getpid()}")
     started_in_s: float = 0.0
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
@@ -116,6 +117,13 @@ class SlurmCluster:
                 part.kill()
                 part.wait(10)
         self._end_what_is_left()
+        self._remove_control_groups()
+
+    def _remove_control_groups(self) -> None:
+        for top in Path("/sys/fs/cgroup").glob(f"*/slurm_{self.node}"):
+            for folder in sorted((path for path in [top, *top.rglob("*")] if path.is_dir()), reverse=True):
+                with suppress(OSError):  # still in use by a process that is ending
+                    folder.rmdir()
 
     def wait_until_empty(self, seconds: float = 12.0) -> None:
         """End all jobs."""
