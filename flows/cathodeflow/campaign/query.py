@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.errors import DefinitionError
+from cathodeflow.errors import CathodeflowError, DefinitionError, StoreError
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -255,8 +255,12 @@ def refusals() -> tuple[type[Exception], ...]:
     return PyMongoError, NotImplementedError, TypeError, ValueError
 
 
-def refused(error: Exception) -> DefinitionError:
-    """Return what a refusal of the query engine means."""
+def refused(error: Exception) -> CathodeflowError:
+    """Return what an error of the query engine means: a filter it cannot use, or a server that is away."""
+    from cathodeflow.storage.server import explain, is_unreachable
+
+    if is_unreachable(error):
+        return StoreError(explain(error))
     return DefinitionError(f"the filter cannot be used: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
 

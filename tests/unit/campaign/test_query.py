@@ -8,6 +8,7 @@ import pytest
 from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
+from pymongo.errors import AutoReconnect, OperationFailure
 
 from cathodeflow.campaign.query import (
     COLLECTIONS,
@@ -18,10 +19,11 @@ from cathodeflow.campaign.query import (
     count,
     parse_filter,
     parse_sort,
+    refused,
     rows_of,
     value_at,
 )
-from cathodeflow.errors import DefinitionError
+from cathodeflow.errors import DefinitionError, StoreError
 from cathodeflow.records.candidate import CandidateRecord
 from cathodeflow.storage.connection import Project, create_project
 
@@ -99,6 +101,11 @@ def test_bad_extended_json_is_a_sentence():
 def test_an_operator_that_does_not_exist_is_a_sentence(project: Project):
     with pytest.raises(DefinitionError, match="cannot be used"):
         list(answer(project, ask("candidates", '{"mask": {"$nonsense": 1}}')))
+
+
+def test_a_server_that_is_away_is_not_blamed_on_the_filter():
+    assert isinstance(refused(AutoReconnect("connection closed")), StoreError)
+    assert isinstance(refused(OperationFailure("unknown operator: $nonsense", 2)), DefinitionError)
 
 
 def test_a_sort_order_takes_signs_and_commas():

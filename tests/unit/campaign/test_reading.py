@@ -114,6 +114,22 @@ def test_a_campaign_runs_while_a_reader_holds_its_answers(tmp_path: Path):
     del held
 
 
+def test_a_folder_of_somebody_else_is_read_and_their_later_work_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    writer = create_project(tmp_path)
+    writer.insert_missing("labels", [{"_id": 1}])
+    writer.embedded_file.close()  # the last writer takes its log away
+    assert [file.name for file in tmp_path.iterdir()] == ["cathodeflow.sqlite"]
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda path, mode: False)
+        reader = cathodeflow.open(tmp_path)
+        assert reader.database["labels"].count_documents({}) == 1
+        assert [file.name for file in tmp_path.iterdir()] == ["cathodeflow.sqlite"], "a reader leaves nothing there"
+        writer.insert_missing("labels", [{"_id": 2}])
+        assert [d["_id"] for d in reader.database["labels"].find()] == [1, 2]
+
+
 def test_nothing_can_be_written_through_sqlite_either(demo: Path):
     project = open_project(demo, read_only=True)
     with pytest.raises(StoreError, match="opened to be read only"):

@@ -37,6 +37,7 @@ class _Session(threading.local):
     """What one thread holds: its connection, the depth of its transaction and its view of the catalogue."""
 
     connection: sqlite3.Connection | None = None
+    address = ""
     pid = 0
     depth = 0
     reading = 0
@@ -97,20 +98,29 @@ class StoreFile:
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened again after a fork."""
         session = self._session
-        if session.connection is not None and session.pid == os.getpid():
+        if session.connection is not None and session.pid == os.getpid() and not self._outdated(session):
             return session.connection
-        if session.connection is not None:
+        if session.connection is not None and session.pid == os.getpid():
+            session.connection.close()
+        elif session.connection is not None:
             _inherited.append(session.connection)
         session.depth = session.reading = 0
         session.catalogue = None
-        session.connection = self._open()
+        session.address = self._address()
+        session.connection = self._open(session.address)
         session.pid = os.getpid()
         return session.connection
 
-    def _open(self) -> sqlite3.Connection:
+    def _outdated(self, session: _Session) -> bool:
+        """Whether somebody began to write to a file that this thread opened as one that nobody changes."""
+        if not self.read_only or "immutable" not in session.address or session.reading:
+            return False
+        return self._address() != session.address
+
+    def _open(self, address: str) -> sqlite3.Connection:
         with self._explained():
             connection = sqlite3.connect(
-                self._address(), uri=True, timeout=self.busy_timeout_s, isolation_level=None, check_same_thread=False
+                address, uri=True, timeout=self.busy_timeout_s, isolation_level=None, check_same_thread=False
             )
             connection.execute(f"PRAGMA synchronous = {self.synchronous}")
             connection.execute("PRAGMA temp_store = MEMORY")
@@ -122,12 +132,18 @@ class StoreFile:
         return connection
 
     def _address(self) -> str:
-        """Address for SQLite: a file on a read-only disk is opened as one that nobody changes."""
+        """Address for SQLite: a file on a read-only disk is opened as one that nobody changes.
+
+        So is one to be read in a folder that we may not write in, until somebody writes there: SQLite would have to put
+        its log beside it.
+        """
         log = Path(f"{self.path}-wal")
         with suppress(OSError):
             read_only = bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
             if read_only and not (log.exists() and log.stat().st_size):
                 return f"{self.path.as_uri()}?immutable=1"
+        if self.read_only and not log.exists() and not os.access(self.path.parent, os.W_OK):
+            return f"{self.path.as_uri()}?immutable=1"
         return f"{self.path.as_uri()}?mode={'ro' if self.read_only else 'rw'}"
 
     def _initialise(self) -> None:
