@@ -91,9 +91,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def read(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, bytes], Any]]:
     """Read the relaxation with one file replaced, as the engine does: validators, emmet, our own refusals."""
-    from atomate2.vasp.jobs import base
     from custodian.custodian import ValidationError
 
+    from cathodeflow.calculators.vasp import makers
     from cathodeflow.calculators.vasp.makers import PresetRelaxMaker, relax_maker
     from cathodeflow.calculators.vasp.preset import load_preset
     from cathodeflow.calculators.vasp.results import relaxed_structure
@@ -128,9 +128,9 @@ def read(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         warnings.simplefilter("ignore")
         patched.chdir(folder)
         # The run is over; what is left of the job is what is tested.
-        patched.setattr(base, "write_vasp_input_set", lambda *_, **__: None)
-        patched.setattr(base, "gzip_output_folder", lambda *_, **__: None)
-        patched.setattr(base, "run_vasp", validate)
+        patched.setattr(makers, "write_vasp_input_set", lambda *_, **__: None)
+        patched.setattr(makers, "zip_outputs", lambda *_: None)
+        patched.setattr(makers, "run_vasp", validate)
         yield numbers
 
 

@@ -47,9 +47,10 @@ def test_between_levels_the_corrections_cancel() -> None:
     assert shifts == pytest.approx([shifts[0]] * 3, abs=1e-9)
 
 
-def test_an_element_has_none() -> None:
-    sodium = Structure(Lattice.cubic(4.2), ["Na", "Na"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    assert corrected_energy(-2.6, sodium, SCHEME, {}) == CorrectedEnergy(SCHEME, -2.6, -2.6, ())
+@pytest.mark.parametrize("element", ["Na", "V", "Mo", "Co", "P", "S", "H", "N", "O", "F", "Cl"])
+def test_an_element_has_none_be_it_a_molecule_or_a_metal(element: str) -> None:
+    structure = Structure(Lattice.cubic(12), [element] * 2, [[0, 0, 0], [0.1, 0, 0]])
+    assert corrected_energy(-2.6, structure, SCHEME, {}) == CorrectedEnergy(SCHEME, -2.6, -2.6, ())
 
 
 def test_none_changes_nothing() -> None:
