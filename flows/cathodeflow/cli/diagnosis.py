@@ -14,6 +14,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cathodeflow.errors import StoreError
+
 if TYPE_CHECKING:
     from cathodeflow.calculators.vasp.requirements import Finding
     from cathodeflow.campaign.definition import CampaignDefinition
@@ -335,6 +337,24 @@ def check_project(folder: Path) -> Iterator[Check]:
 
 
 def _check_store(folder: Path) -> Iterator[Check]:
+    from cathodeflow.storage.project_file import store_of
+
+    remedy = "see docs/howto/use_mongodb.md; nothing that was recorded is lost while the server is away"
+    try:
+        address = store_of(folder)
+        if address is None:
+            yield from _check_embedded_store(folder)
+            return
+        from cathodeflow.storage.connection import open_project
+
+        campaigns = open_project(folder).campaign_names()
+    except StoreError as error:
+        yield Check("project", "store", Health.BROKEN, str(error), "nothing can be read or run", remedy)
+        return
+    yield Check("project", "store", Health.OK, f"MongoDB server answers, {len(campaigns)} campaigns")
+
+
+def _check_embedded_store(folder: Path) -> Iterator[Check]:
     import sqlite3
 
     from cathodeflow.settings import get_settings

@@ -39,13 +39,14 @@ def build(help_style: Literal["rich"] | None) -> typer.Typer:
 
 def _declared(project: Project) -> tuple[IndexSpec, ...]:
     from cathodeflow.dispatch.jobs import INDEXES as DISPATCH
+    from cathodeflow.dispatch.slurm.submissions import INDEXES as SUBMISSIONS
     from cathodeflow.storage.collections import INDEXES
 
     if project.file is not None:
-        return (*INDEXES, *DISPATCH)
+        return (*INDEXES, *SUBMISSIONS, *DISPATCH)
     from cathodeflow.dispatch.server_launchpad import SERVER_INDEXES
 
-    return (*INDEXES, *SERVER_INDEXES)
+    return (*INDEXES, *SUBMISSIONS, *SERVER_INDEXES)
 
 
 def info(project: ProjectOption = Path(), json: JsonOption = False) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 VERSIONED = (
     *(names.CAMPAIGNS, names.CANDIDATES, names.LABELS, names.PREDICTIONS, names.VERDICTS, names.MODELS),
-    *(names.VALIDATIONS, names.FOLLOW_UPS, names.REFERENCES, names.EVENTS, names.ATTEMPTS),
+    *(names.VALIDATIONS, names.FOLLOW_UPS, names.REFERENCES, names.EVENTS, names.ATTEMPTS, names.WITHDRAWN),
 )
 
 Step = Callable[[str, dict[str, Any]], dict[str, Any]]

@@ -50,6 +50,15 @@ def test_a_project_that_is_not_there_yet_is_no_fault(tmp_path: Path):
     assert found["store"].health == Health.OFF
 
 
+def test_a_server_that_does_not_answer_is_broken_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CATHODEFLOW_STORE_TIMEOUT_S", "0.5")
+    said = {"store": "mongodb", "uri": "mongodb://127.0.0.1:9/x", "password_variable": "CATHODEFLOW_STORE_PASSWORD"}
+    (tmp_path / "project.json").write_text(json.dumps(said))
+    store = by_name(check_project(tmp_path))["store"]
+    assert store.health == Health.BROKEN
+    assert store.remedy
+
+
 def test_a_damaged_store_is_broken(tmp_path: Path):
     create_project(tmp_path).insert_missing("events", [{"_id": n, "text": "x" * 500} for n in range(2000)])
     path = tmp_path / "cathodeflow.sqlite"
