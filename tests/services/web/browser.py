@@ -38,7 +38,7 @@ class Browser:
         arguments += ["--remote-debugging-pipe", f"--user-data-dir={self._home}", "--hide-scrollbars", "about:blank"]
         self._process = subprocess.Popen(
             [program, *arguments],
-            preexec_fn=wire,
+            preexec_fn=wire,  # noqa: PLW1509 - no thread of this process runs yet
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -92,7 +92,9 @@ class Browser:
         self._call("Emulation.setEmulatedMedia", {"features": [scheme]})
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        answer = self._call("Page.captureScreenshot", {"captureBeyondViewport": whole, **(self._whole() if whole else {})})
+        answer = self._call(
+            "Page.captureScreenshot", {"captureBeyondViewport": whole, **(self._whole() if whole else {})}
+        )
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def _whole(self) -> dict[str, Any]:
