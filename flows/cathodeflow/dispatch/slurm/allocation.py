@@ -22,13 +22,19 @@ from typing import Any
 
 from cathodeflow.dispatch.slurm.commands import call
 from cathodeflow.dispatch.slurm.notes import Death, write_death
-from cathodeflow.errors import MissingDependencyError, SchedulerError
+from cathodeflow.errors import MissingDependencyError, SchedulerError, StoreError
 
 POLL_S = 0.2
 MOST_RESTARTS = 20
 """Workers killed so often in one allocation are not started again: something here kills them all."""
 
 RESTART_DELAY_S = 1.0
+
+MOST_EXITS = 5
+"""The same of workers that exited: a job may have taken its worker along, or the worker refuses to work."""
+
+LIVED_S = 20.0
+"""A worker that exits sooner has most likely refused to work, and would again."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,8 @@ class Slot:
     process: subprocess.Popen[bytes] | None = None
     over: bool = False
     again_at: float = 0.0
+    started: float = 0.0
+    exits: int = 0
 
 
 @dataclass
@@ -247,25 +255,37 @@ class Allocation:
         if code is None:
             return
         pid, slot.process = slot.process.pid, None
-        if code >= 0:
+        if code == 0:
+            slot.over = True
+            return
+        self._note(pid, code)
+        if code > 0 and not self._may_go_on(slot, code):
             slot.over = True
             self.exit_code = self.exit_code or code
             return
-        self._note(pid, -code)
         self.restarts += 1
         slot.over = self._asked_to_end or self.restarts > MOST_RESTARTS
         slot.again_at = time.monotonic() + RESTART_DELAY_S
 
-    def _note(self, pid: int, number: int) -> None:
+    def _may_go_on(self, slot: Slot, code: int) -> bool:
+        """Whether an exit was rather the job's doing than the worker's."""
+        slot.exits += 1
+        lived = time.monotonic() - slot.started >= LIVED_S
+        return lived and slot.exits <= MOST_EXITS and code != StoreError.exit_code
+
+    def _note(self, pid: int, code: int) -> None:
         """Write down a death, unless the allocation itself is ending: Slurm then says why."""
         kills = oom_kills()
         out_of_memory, self._oom_kills = kills > self._oom_kills, kills
-        say(f"worker {pid} was ended by signal {number}{', for memory' if out_of_memory else ''}")
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        say(f"worker {pid} was ended by {how}{', for memory' if out_of_memory else ''}")
         job_id = slurm_job_id(os.environ)
         if job_id is not None and not self._asked_to_end:
-            write_death(self.options.project, job_id, Death(socket.gethostname(), pid, number, out_of_memory))
+            death = Death(socket.gethostname(), pid, max(-code, 0), out_of_memory and code < 0, max(code, 0))
+            write_death(self.options.project, job_id, death)
 
     def _start(self, slot: Slot) -> subprocess.Popen[bytes]:
+        slot.started = time.monotonic()
         process = subprocess.Popen(
             worker_command(self.options, slot.number, self.begins, self.ends),
             env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(slot.share.gpus)},

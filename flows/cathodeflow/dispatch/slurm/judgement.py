@@ -9,6 +9,7 @@ from typing import Any
 
 from cathodeflow.dispatch.slurm.notes import Death, read_death
 from cathodeflow.dispatch.slurm.truth import Finding, SlurmTruth, Standing
+from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import Reason
 
 
@@ -53,10 +54,10 @@ def judge(finding: Finding, death: Death | None) -> Judgement | None:
     """
     job = finding.job
     if finding.standing == Standing.ENDED and job is not None:
+        if death is not None and job.reason not in _TOLD_BY_SLURM:
+            return _of_the_dead(death)  # its worker died before the allocation ended, whatever of
         if job.reason is not None:
             return Judgement(job.reason, job.sentence())
-        if death is not None:
-            return _of_the_dead(death)
         return Judgement(Reason.VANISHED, f"{job.sentence()}, but the job it was running left no result")
     if finding.standing == Standing.GONE:
         return (
@@ -67,8 +68,16 @@ def judge(finding: Finding, death: Death | None) -> Judgement | None:
     return None
 
 
+# Slurm kills by signal 9 for these, and an allocation that sees it first takes it for somebody's kill.
+_TOLD_BY_SLURM = frozenset({Reason.OUT_OF_MEMORY, Reason.NODE_FAIL, Reason.PREEMPTED})
+
+
 def _of_the_dead(death: Death) -> Judgement:
     where = f"worker {death.pid} on {death.host}"
+    if death.exit_code == StoreError.exit_code:
+        return Judgement(Reason.VANISHED, f"{where} gave up waiting for the store")
+    if death.exit_code:
+        return Judgement(Reason.EXIT_CODE, f"{where} was ended by its job with exit code {death.exit_code}")
     if death.out_of_memory:
         return Judgement(Reason.OUT_OF_MEMORY, f"{where} was ended by the kernel for want of memory")
     return Judgement(Reason.VANISHED, f"{where} was ended by signal {death.signal}")

@@ -11,22 +11,25 @@ FOLDER = Path("logs") / "slurm" / "deaths"
 
 @dataclass(frozen=True)
 class Death:
-    """A worker that ended by a signal while its allocation went on.
+    """A worker that ended by a signal, or by the exit of its job, while its allocation went on.
 
     Attributes
     ----------
     host, pid : str, int
         Which process.
     signal : int
-        The signal's number.
+        The signal's number; 0 for an exit.
     out_of_memory : bool
         The kernel ended something in this allocation for memory meanwhile.
+    exit_code : int
+        Of an exit; 0 for a signal.
     """
 
     host: str
     pid: int
     signal: int
     out_of_memory: bool
+    exit_code: int = 0
 
 
 def write_death(project: Path, job_id: str, death: Death) -> None:

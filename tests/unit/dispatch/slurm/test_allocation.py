@@ -25,6 +25,7 @@ from cathodeflow.dispatch.slurm.allocation import (
     times,
     worker_command,
 )
+from cathodeflow.errors import StoreError
 
 
 @given(st.integers(1, 16), st.integers(0, 64), st.integers(0, 8))
@@ -118,3 +119,26 @@ def test_an_allocation_that_kills_all_its_workers_ends(tmp_path: Path, monkeypat
 def test_a_worker_that_cannot_work_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = run_with(tmp_path, monkeypatch, "raise SystemExit(3)", 2)
     assert (made.restarts, made.exit_code) == (0, 3)
+
+
+def test_a_job_that_exits_costs_its_worker_and_not_the_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocation, "LIVED_S", 0.0)
+    program = "import pathlib\nif not pathlib.Path('x').exists():\n pathlib.Path('x').touch(); raise SystemExit(9)"
+    made = run_with(tmp_path, monkeypatch, program)
+    assert (made.restarts, made.exit_code) == (1, 0)
+    (note,) = (tmp_path / "logs" / "slurm" / "deaths" / "77").glob("*.json")
+    assert json.loads(note.read_text())["exit_code"] == 9
+
+
+def test_a_worker_that_exits_again_and_again_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocation, "LIVED_S", 0.0)
+    made = run_with(tmp_path, monkeypatch, "raise SystemExit(9)")
+    assert (made.restarts, made.exit_code) == (allocation.MOST_EXITS, 9)
+
+
+def test_a_worker_that_gave_up_waiting_for_the_store_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocation, "LIVED_S", 0.0)
+    code = StoreError.exit_code
+    assert run_with(tmp_path, monkeypatch, f"raise SystemExit({code})").restarts == 0

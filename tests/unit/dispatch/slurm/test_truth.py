@@ -12,6 +12,7 @@ from cathodeflow.dispatch.slurm.answers import SlurmJob
 from cathodeflow.dispatch.slurm.judgement import judge, judge_launches, slurm_job_of
 from cathodeflow.dispatch.slurm.notes import Death, read_death, write_death
 from cathodeflow.dispatch.slurm.truth import Finding, SlurmTruth, Standing
+from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import Reason
 
 QUEUE_LINE = "{}|{}|N/A|{}|None|2026-11-21T13:39:47|n1|cpu|cflow-x|(null)"
@@ -98,10 +99,29 @@ def test_a_note_counts_while_the_job_runs_and_not_while_it_ends() -> None:
     assert for_memory.reason == Reason.OUT_OF_MEMORY
 
 
-def test_slurms_reason_goes_before_the_note() -> None:
-    judgement = judge(Finding(Standing.ENDED, SlurmJob("7", "TIMEOUT")), DEATH)
+@pytest.mark.parametrize("state", ["OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED"])
+def test_slurms_reason_goes_before_the_note_where_slurm_kills_by_the_same_signal(state: str) -> None:
+    judgement = judge(Finding(Standing.ENDED, SlurmJob("7", state)), DEATH)
     assert judgement is not None
-    assert judgement.reason == Reason.TIMEOUT
+    assert judgement.reason == state.lower()
+
+
+@pytest.mark.parametrize("state", ["TIMEOUT", "CANCELLED", "COMPLETED"])
+def test_a_worker_that_died_before_its_allocation_ended_is_told_from_it(state: str) -> None:
+    """A driver that was down meanwhile sees only the end of both."""
+    judgement = judge(Finding(Standing.ENDED, SlurmJob("7", state)), DEATH)
+    assert judgement is not None
+    assert judgement.reason == Reason.VANISHED
+
+
+def test_the_exit_of_a_job_is_no_kill_and_a_store_that_stayed_away_no_fault_of_the_job() -> None:
+    running = Finding(Standing.RUNNING, SlurmJob("7", "RUNNING"))
+    by_job = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=9))
+    by_store = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=StoreError.exit_code))
+    assert by_job is not None
+    assert by_store is not None
+    assert (by_job.reason, by_store.reason) == (Reason.EXIT_CODE, Reason.VANISHED)
+    assert "exit code 9" in by_job.message
 
 
 def test_a_job_that_ended_well_without_its_result_has_vanished() -> None:
