@@ -1,13 +1,16 @@
-"""Two drivers and eight workers on one campaign and one server end with the documents of a calm run."""
+"""Two drivers, eight workers and two dashboards on one campaign and one server, and the documents of a calm run."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -58,13 +61,50 @@ def start(*command: str, folder: Path, name: str) -> subprocess.Popen[bytes]:
         )
 
 
-def test_two_drivers_and_eight_workers_end_like_a_calm_run(tmp_path: Path, mongo_server: MongoServer) -> None:
+@dataclass
+class Dashboard:
+    """A dashboard in a process of its own, and a reader who is signed in."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    reader: urllib.request.OpenerDirector
+    reads: int = 0
+
+    def page(self, path: str) -> str:
+        with self.reader.open(self.address + path, timeout=30) as answer:
+            self.reads += 1
+            return str(answer.read().decode())
+
+    def counts(self) -> list[str]:
+        """Its figures of jobs and of what the campaign has made."""
+        lines = self.page("/metrics").splitlines()
+        return sorted(line for line in lines if line.startswith(("cathodeflow_jobs{", "cathodeflow_labels{")))
+
+
+def open_dashboard(folder: Path, name: str) -> Dashboard:
+    process = start(
+        "-m", "cathodeflow.cli.app", "dashboard", "-p", str(folder), "--port", "0", folder=folder, name=name
+    )
+    log, deadline = folder / f"{name}.log", time.monotonic() + 60
+    while (found := re.search(r"(http://[\w.:]+)(/login\?token=\S+)", log.read_text())) is None:
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    reader = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    made = Dashboard(process, found[1], reader)
+    made.page(found[2])
+    return made
+
+
+def test_two_drivers_eight_workers_and_two_dashboards_end_like_a_calm_run(
+    tmp_path: Path, mongo_server: MongoServer
+) -> None:
     folder = tmp_path / "shared"
     create_project(folder, Stores(mongo_server).uri())
     launch(folder, WANTED)
     work = ("-m", "cathodeflow.dispatch.worker", "--project", str(folder), "--campaign", "trial")
     workers = [start(*work, "--worker-id", str(n), folder=folder, name=f"worker-{n}") for n in range(WORKERS)]
     drivers = [start("-c", DRIVER, str(folder), folder=folder, name=f"driver-{n}") for n in range(2)]
+    dashboards = [open_dashboard(folder, f"dashboard-{n}") for n in range(2)]
     codes: Counter[int] = Counter()
     killed = False
     try:
@@ -82,17 +122,23 @@ def test_two_drivers_and_eight_workers_end_like_a_calm_run(tmp_path: Path, mongo
                 (at_work,) = [driver for driver in drivers if f":{driver.pid}:" in lease.holder]
                 at_work.send_signal(signal.SIGKILL)  # the other one has to take over
                 killed = True
+            for dashboard in dashboards:
+                assert "trial" in dashboard.page("/campaigns/trial")
             time.sleep(0.3)
+        figures = [dashboard.counts() for dashboard in dashboards]
     finally:
-        for process in (*drivers, *workers):
+        everything = (*drivers, *workers, *(dashboard.process for dashboard in dashboards))
+        for process in everything:
             if process.poll() is None:
                 process.terminate()
-        for process in (*drivers, *workers):
+        for process in everything:
             process.wait(60)
     logs = "".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
     assert codes[0], f"{codes}\n{logs}"
     assert codes[LeaseError.exit_code], "one of the two was turned away"
     assert killed
+    assert figures[0] == figures[1] != []
+    assert min(dashboard.reads for dashboard in dashboards) > 5
     assert [process.returncode for process in workers] == [0] * WORKERS, logs
 
     shared, calm = open_project(folder), launch(tmp_path / "calm", WANTED)

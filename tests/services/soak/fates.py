@@ -32,7 +32,7 @@ from cathodeflow.records.outcomes import JobKind
 
 LEDGER = "SOAK_LEDGER"
 WORK_S = "SOAK_WORK_S"
-SLOW_S = 75.0  # longer than an allocation, shorter than one of twice its time
+SLOW_S = "SOAK_SLOW_S"  # longer than an allocation, shorter than one of twice its time
 HOG_MIB = 350  # with the worker more than an allocation gives, less than one of twice its memory
 TOO_MUCH_MIB = 4000
 
@@ -59,7 +59,7 @@ SHARES = {  # of a thousand labels
     Fate.EXITS: 10,
     Fate.DIES_ONCE: 30,
     Fate.SLOW_ONCE: 20,
-    Fate.SLOW: 2,
+    Fate.SLOW: 1,
     Fate.HOG_ONCE: 20,
     Fate.HOG: 10,
 }
@@ -127,7 +127,7 @@ def suffer(key: str) -> None:
     if fate == Fate.DIES_ONCE:
         os.kill(os.getpid(), signal.SIGKILL)
     if fate in {Fate.SLOW, Fate.SLOW_ONCE}:
-        time.sleep(SLOW_S if fate == Fate.SLOW_ONCE else 3600.0)
+        time.sleep(float(os.environ[SLOW_S]) if fate == Fate.SLOW_ONCE else 3600.0)
     if fate in {Fate.HOG, Fate.HOG_ONCE}:
         held = bytearray(2**20 * (HOG_MIB if fate == Fate.HOG_ONCE else TOO_MUCH_MIB))
         time.sleep(2.0)  # the accounting looks once a second

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -26,7 +27,7 @@ from cathodeflow.dispatch.repair import repair
 from cathodeflow.dispatch.slurm.submissions import SUBMISSIONS
 from cathodeflow.storage.connection import open_project
 
-PATIENCE_S = 900.0  # after the last fault
+PATIENCE_S = 1500.0  # after the last fault
 
 
 @dataclass
@@ -210,11 +211,14 @@ class _environment:
 
 
 def plan_from_environment() -> Plan:
-    """The long plan, with SOAK_JOBS and SOAK_MINUTES in place of its own."""
+    """The long plan, with SOAK_JOBS, SOAK_MINUTES and SOAK_ALLOCATION_MIN in place of its own."""
     plan = Plan()
-    minutes = float(os.environ.get("SOAK_MINUTES", plan.minutes))
-    jobs = int(os.environ.get("SOAK_JOBS", plan.labels))
-    return replace(plan, labels=jobs, minutes=minutes)
+    return replace(
+        plan,
+        labels=int(os.environ.get("SOAK_JOBS", plan.labels)),
+        minutes=float(os.environ.get("SOAK_MINUTES", plan.minutes)),
+        allocation_min=int(os.environ.get("SOAK_ALLOCATION_MIN", plan.allocation_min)),
+    )
 
 
 def main() -> int:
@@ -223,6 +227,7 @@ def main() -> int:
     if missing:
         print(f"skipped: {missing[0]}; {REMEDY}")
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     slurm = Path(tempfile.mkdtemp(prefix="slurm-"))
     cluster = SlurmCluster(slurm)

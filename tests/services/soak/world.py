@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from tests.campaign_world import definition, launch
 from tests.services.mongo_server import MongoServer
 from tests.services.slurm_cluster import SlurmCluster
-from tests.services.soak.fates import LEDGER, WORK_S
+from tests.services.soak.fates import LEDGER, SLOW_S, WORK_S
 
 from cathodeflow.storage.connection import Project, create_project
 
@@ -44,6 +44,8 @@ class Plan:
         How long each.
     work_s : float
         What a calm job takes on average.
+    allocation_min : int
+        Time limit of an allocation; on a busy machine starting a worker alone takes half a minute.
     shard_size : int
         Candidates of one prediction.
     seed : int
@@ -51,30 +53,45 @@ class Plan:
     """
 
     labels: int = 420
-    minutes: float = 12.0
+    minutes: float = 11.0
     driver_kills: int = 20
     worker_kills: int = 12
     scancels: int = 10
     slurmd_restarts: int = 3
     outages: int = 3
     outage_s: float = 60.0
-    work_s: float = 1.5
+    work_s: float = 4.0
+    allocation_min: int = 1
     shard_size: int = 25
     seed: int = 1
 
 
-def site_description(ledger: Path, work_s: float) -> dict[str, Any]:
+def site_description(ledger: Path, plan: Plan) -> dict[str, Any]:
     """Three queues on one node, with limits that the jobs can run into."""
-    queue = {"time": "00:01:00", "max_time": "00:02:00", "linger_s": 8, "signal_s": 10, "busy_s": 60}
+    queue = {
+        "time": f"00:{plan.allocation_min:02d}:00",
+        "max_time": f"00:{2 * plan.allocation_min:02d}:00",
+        "linger_s": 10,
+        "signal_s": 10,
+        "busy_s": 60,
+        "cpus": 2,
+        "slots": 2,
+        "memory": "500M",
+    }
     return {
         "title": "one node",
         "python": sys.executable,
         "shell": "/bin/bash",
-        "environment": {"PYTHONPATH": str(ROOT), LEDGER: str(ledger), WORK_S: f"{work_s:g}"},
+        "environment": {
+            "PYTHONPATH": str(ROOT),
+            LEDGER: str(ledger),
+            WORK_S: f"{plan.work_s:g}",
+            SLOW_S: f"{60 * plan.allocation_min + 15}",
+        },
         "workers": {
-            "cpu": {**queue, "partition": "cpu", "cpus": 2, "slots": 2, "memory": "500M", "max_running": 2},
-            "gpu": {**queue, "partition": "gpu", "gpus": 1, "memory": "300M", "max_running": 1, "max_queued": 1},
-            "dft": {**queue, "partition": "cpu", "memory": "300M", "max_running": 2},
+            "cpu": {**queue, "partition": "cpu", "max_running": 2},
+            "gpu": {**queue, "partition": "gpu", "gpus": 1, "max_running": 1, "max_queued": 1},
+            "dft": {**queue, "partition": "cpu", "cpus": 1, "slots": 1, "memory": "300M", "max_running": 2},
         },
     }
 
@@ -165,7 +182,7 @@ def world(folder: Path, cluster: SlurmCluster, plan: Plan) -> Iterator[World]:
     site = folder / "one_node"
     site.mkdir()
     with (site / "site.yaml").open("w") as file:
-        YAML().dump(site_description(folder / "ledger.jsonl", plan.work_s), file)
+        YAML().dump(site_description(folder / "ledger.jsonl", plan), file)
     wanted = definition(
         CAMPAIGN,
         elements=["V", "Mo", "Fe"],
