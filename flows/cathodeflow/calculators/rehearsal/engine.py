@@ -35,7 +35,7 @@ FROZEN_S = 120
 """A stand-in without output for so long is dead, s: it has no electronic step of hours."""
 PROGRAMS = "rehearsal_bin"
 """Folder of the stand-ins in that of the job, while it runs: each node of an allocation sees it."""
-FAULT_KEYS = frozenset({"kind", "probability", "step", "times", "fraction", "code"})
+FAULT_KEYS = frozenset({"kind", "program", "probability", "step", "times", "fraction", "code"})
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,18 @@ def read_rehearsal(model: str, parameters: Mapping[str, Any]) -> Rehearsal:
 
 def _require_fault(fault: Any) -> None:
     kind = fault.get("kind") if isinstance(fault, Mapping) else None
-    if kind not in faults.KINDS:
-        raise DefinitionError(f"there is no fault {kind!r} to rehearse; known are {', '.join(faults.KINDS)}")
+    program = fault.get("program", "vasp") if isinstance(fault, Mapping) else "vasp"
+    if program not in faults.KINDS_OF:
+        raise DefinitionError(f"there is no program {program!r} to fail; known are {', '.join(faults.KINDS_OF)}")
+    known = faults.KINDS_OF[program]
+    if kind not in known:
+        raise DefinitionError(f"there is no fault {kind!r} of {program} to rehearse; known are {', '.join(known)}")
     unknown = sorted(set(fault) - FAULT_KEYS)
     if unknown:
         raise DefinitionError(f"fault {kind} has no {unknown[0]!r}; it has {', '.join(sorted(FAULT_KEYS))}")
     for key, value in fault.items():
-        if key != "kind" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+        is_number = not isinstance(value, bool) and isinstance(value, int | float) and value >= 0
+        if key not in ("kind", "program") and not is_number:
             raise DefinitionError(f"{key} of fault {kind} must be a number, not {value!r}")
 
 
