@@ -239,8 +239,8 @@ def resubmit(project: Project, name: str, selection: Selection, terms: Terms | N
         made = plan_resubmission(project, name, selection)
         if not made.jobs:
             return made
-        # On a server each write stands alone. Jobs first: a driver that ticks meanwhile finds their labels settled still,
-        # and whoever is killed here asks again.
+        # On a server each write stands alone. Jobs first: a driver that ticks meanwhile finds their labels settled
+        # still, and whoever is killed here asks again.
         for fw_id in (fw_id for job in made.jobs for fw_id in job.fw_ids):
             rerun(project, [fw_id], _changes(project, fw_id, terms or Terms()))
         for job in made.jobs:

@@ -54,7 +54,7 @@ def run(
     """Run a campaign until it is done: the driver, and workers on this machine or a cluster.
 
     With --site the driver submits allocations as jobs become ready, within the site's limits; those that run outlive
-    it, and the next driver finds them. It may run on a login node or in a job of its own, wherever the store is reached.
+    it, and the next driver finds them. It may run on a login node or in a job of its own; it must reach the store.
 
     Ctrl-C finishes the present jobs and ends; a second one ends at once. Nothing recorded is lost either way, and
     `cflow run` goes on where it ended. Exit code 0 when the campaign is done, 4 when it stopped, 130 when interrupted.

@@ -79,6 +79,8 @@ class FollowUpStage(StageWork):
     @cached_property
     def _pristine_charges(self) -> frozenset[str]:
         """Keys of the branches whose charges the others are compared with."""
+        if Branch.BADER not in self.branches:
+            return frozenset()
         levels, pristine = reference_levels(self.context.host), pristine_composition(self.context)
         parsed = {key: parse_candidate_key(key) for key in self._crystals}
         return frozenset(

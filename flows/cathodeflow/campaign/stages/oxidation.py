@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,18 @@ def reference_levels(host: Host) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     for level in host.levels:
-        guesses = level.structure.composition.oxi_state_guesses()
-        state = guesses[0].get(host.substituted_element) if guesses else None
+        state = _mean_state(level.structure.composition.reduced_formula, host.substituted_element)
         if state is not None and abs(state - round(state)) < WHOLE:
             found[level.label] = round(state)
     return found
+
+
+@cache  # each tick asks, and a guess takes a second
+def _mean_state(formula: str, element: str) -> float | None:
+    from pymatgen.core import Composition
+
+    guesses = Composition(formula).oxi_state_guesses()
+    return guesses[0].get(element) if guesses else None
 
 
 def oxidation_references(context: StageContext) -> dict[str, dict[str, float]]:
