@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,11 +125,20 @@ def site(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return make_site(open_project(world), tmp_path_factory.mktemp("access"))
 
 
-@pytest.fixture
-def failing(tmp_path: Path) -> Site:
-    """The dashboard of a campaign that stopped by its failures, to act upon."""
+@pytest.fixture(scope="session")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose only campaign stopped by its failures."""
+    folder = tmp_path_factory.mktemp("stopped")
     engine = {"name": "pair", "parameters": {"fail_compositions": ["V4Mo4"]}}
     failures = {"tolerated_fraction": 0.0, "max_attempts": 1}
-    project = launch(tmp_path, definition(SEEN, engine=engine, failures=failures, labels={"total": 6, "rounds": 1}))
+    project = launch(folder, definition(SEEN, engine=engine, failures=failures, labels={"total": 14}))
     assert run_to_end(project, SEEN).state == CampaignState.STOPPED
-    return make_site(project, tmp_path)
+    return folder
+
+
+@pytest.fixture
+def failing(stopped: Path, tmp_path: Path) -> Site:
+    """The dashboard of a copy of it, to act upon."""
+    folder = tmp_path / "project"
+    shutil.copytree(stopped, folder)
+    return make_site(open_project(folder), tmp_path)
