@@ -313,10 +313,16 @@ def _parse(path: Path) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    """Return Python's own types: ruamel.yaml reads 0 and 1_000 as a subclass of int, which a preset's tag refuses."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, bool):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
     return value
 
 

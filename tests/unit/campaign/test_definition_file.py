@@ -70,6 +70,25 @@ def test_what_is_no_yaml_mapping_is_refused_in_one_line(tmp_path: Path, text: st
     assert "\n" not in str(refusal.value)
 
 
+def test_numbers_are_of_pythons_own_types_however_they_are_written(tmp_path: Path) -> None:
+    text = "{preset: s0_relax, overrides: {incar.ISYM: 0, incar.NELM: 1_00, incar.SIGMA: 0.010, incar.LASPH: true}}"
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        f"name: c\nhost: {{packaged: nvpf}}\nelements: [V, Mo]\nlabels: {{total: 12}}\n"
+        f"engine: {{name: rehearsal, parameters: {text}}}\n"
+        "followups: {branches: [pdos], overrides: {static.incar.ISMEAR: 0}}\n"
+    )
+    loaded = read_definition(path)
+    load_host(loaded)  # refused a tag of type int with the value 0
+    values = loaded.definition.engine.parameters["overrides"]
+    assert {key: type(value) for key, value in values.items()} == {
+        "incar.ISYM": int,
+        "incar.NELM": int,
+        "incar.SIGMA": float,
+        "incar.LASPH": bool,
+    }
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="cannot read"):
         read_definition(tmp_path / "nowhere.yaml")
