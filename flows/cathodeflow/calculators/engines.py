@@ -94,8 +94,8 @@ def engine(definition: Mapping[str, Any]) -> Engine:
     DefinitionError
         An engine, model or parameter that does not exist.
     """
-    name = str(definition.get("name", "mlff"))
-    parameters = dict(definition.get("parameters", {}))
+    name = str(definition.get("name") or "mlff")
+    parameters = dict(definition.get("parameters") or {})
     if name not in _BUILDERS:
         raise DefinitionError(f"there is no engine {name!r}; choose one of {', '.join(sorted(_BUILDERS))}")
     build, known = _BUILDERS[name]

@@ -42,6 +42,10 @@ def test_what_does_not_exist_is_refused(definition, said):
         engine(definition)
 
 
+def test_what_a_definition_leaves_empty_is_the_default():
+    assert engine({"name": None, "model": None, "parameters": None}).provenance == "mlff:chgnet-0.3.0"
+
+
 def test_provenance_names_the_weights():
     assert provenance({"name": "mlff"}) == "mlff:chgnet-0.3.0"
     assert provenance({"name": "mlff", "model": "chgnet-r2scan"}) == "mlff:chgnet-r2scan"

@@ -71,7 +71,7 @@ def watching(wall_time_s: int | None, polling_s: float) -> tuple[int, dict[str, 
     return buffer, {"polling_time_step": min(polling_s, max(buffer / 3, 0.5)), "monitor_freq": looks}
 
 
-class VaspErrorHandler(CustodianVaspErrorHandler):  # type: ignore[misc]  # custodian is untyped
+class VaspErrorHandler(CustodianVaspErrorHandler):
     """custodian's handler, which also mends EDDDAV where it comes before the first electronic step.
 
     custodian's raises TypeError there: it compares the processors with the number of electrons, which OUTCAR does not
@@ -81,7 +81,7 @@ class VaspErrorHandler(CustodianVaspErrorHandler):  # type: ignore[misc]  # cust
     def correct(self, directory: str = "./") -> dict[str, Any]:
         """Mend what was met, as custodian's does."""
         try:
-            done: dict[str, Any] = super().correct(directory)
+            done: dict[str, Any] = super().correct(directory)  # type: ignore[no-untyped-call]
         except TypeError:
             if self.errors != {"edddav"}:
                 raise

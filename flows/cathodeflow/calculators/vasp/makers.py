@@ -153,10 +153,11 @@ def read_document(folder: Path, options: Mapping[str, Any]) -> TaskDoc:
     if silent:
         log.addFilter(_without_bands)
     try:
-        document: TaskDoc = get_vasp_task_document(folder, **options)
+        document: Any = get_vasp_task_document(folder, **options)
     finally:
         log.removeFilter(_without_bands)
-    return document
+    parsed: TaskDoc = document
+    return parsed
 
 
 def read_converged(folder: Path, options: Mapping[str, Any]) -> TaskDoc:

@@ -179,13 +179,13 @@ def _run_all(start: Structure, request: Request, launch: Path, place: str) -> _E
     earlier = {stage: [attempt / place / stage for attempt in chain[1:]] for stage in stages}
     geometry, source, left = start, None, list(stages)
     for stage in reversed(stages):
-        done = next((found for folder in earlier[stage] if (found := _finished(folder, request))), None)
+        done = next(filter(None, (_finished(folder, request) for folder in earlier[stage])), None)
         if done is not None:
             if stage == stages[-1]:
                 return _Ended(done.document, done.folder, chain)
             geometry, source, left = _end_of(done.document), done.folder, left[left.index(stage) + 1 :]
             break
-        came_to = next((found for folder in earlier[stage] if (found := _stopped(folder))), None)
+        came_to = next(filter(None, map(_stopped, earlier[stage])), None)
         if came_to is not None:
             (geometry, source), left = came_to, left[left.index(stage) :]
             break
@@ -200,7 +200,8 @@ def _run_all(start: Structure, request: Request, launch: Path, place: str) -> _E
 
 def _end_of(document: TaskDoc) -> Structure:
     relaxed: Any = document.structure
-    return relaxed
+    structure: Structure = relaxed
+    return structure
 
 
 def _start_is_known(start: Structure, folders: list[Path]) -> bool:
