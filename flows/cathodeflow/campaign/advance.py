@@ -154,7 +154,7 @@ def _look(context: StageContext, work: StageWork) -> StageSnapshot:
     wanted, settled = work.wanted(), work.settled()
     states = work.states([key for key in wanted if key not in settled])
     past = _attempts(context, work)
-    jobs = {state.key: _job_view(context, state, past.get(state.key, [])) for state in states}
+    jobs = {state.key: _job_view(context, work, state, past.get(state.key, [])) for state in states}
     definition = context.definition
     budget = definition.budget.core_hours
     return StageSnapshot(
@@ -179,15 +179,17 @@ def _attempts(context: StageContext, work: StageWork) -> dict[str, list[Mapping[
     return found
 
 
-def _job_view(context: StageContext, state: WorkflowState, past: list[Mapping[str, Any]]) -> JobView:
+def _job_view(context: StageContext, work: StageWork, state: WorkflowState, past: list[Mapping[str, Any]]) -> JobView:
     from cathodeflow.dispatch.workflows import failure_of
 
-    reported = None if state.state != "FIZZLED" else failure_of(context.project, state.fw_id)
+    failed = state.state == "FIZZLED" or (state.state == "COMPLETED" and not _has_output(context, work, state.key))
+    reported = failure_of(context.project, state.fw_id) if failed else None
     if reported is not None and past and past[-1].get("launch_id") == reported.launch_id is not None:
         past = past[:-1]  # written down before a kill, and not yet followed: this is the same attempt
     view = JobView(state.key, state.state, state.fw_id, len(past), _history(past))
     if reported is None:
         return view
+    view = replace(view, state="FIZZLED")
     ago = float("inf") if reported.ended is None else (now() - reported.ended).total_seconds()
     return replace(view, reason=_reason(reported.reason), failed_s_ago=ago)
 
@@ -228,6 +230,12 @@ def _act(context: StageContext, work: StageWork, decision: Decision, beat: Calla
     for key in list(workflows)[:SUBMITTED_PER_TICK]:
         add_workflow_once(context.project, work.workflow(key), campaign=campaign, kind=work.kind.value, key=key)
         beat()
+
+
+def _has_output(context: StageContext, work: StageWork, key: str) -> bool:
+    from cathodeflow.storage.outputs import has_output
+
+    return has_output(context.project, job_uuid(context.campaign.id, work.kind, key))
 
 
 def _output(context: StageContext, work: StageWork, job: JobView) -> Any:

@@ -102,7 +102,7 @@ def job_states(project: Project, campaign: str, kind: JobKind, keys: Sequence[st
 
 
 def failure_of(project: Project, fw_id: int) -> ReportedFailure:
-    """Return what the last launch of a FIZZLED Firework said.
+    """Return what the last launch of a FIZZLED Firework said, or of a COMPLETED one whose result is not there.
 
     A Firework that FireWorks fizzled without launching it (its module could not be imported) has no launch; that is
     said in words, for FireWorks itself says nothing.
@@ -113,6 +113,12 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
             "calculation_error",
             "FireWorks could not even load the job: its module cannot be imported by the worker; run `cflow doctor`",
         )
+    if details.job.state == "COMPLETED":
+        launch = details.launches[-1]
+        message = (
+            "it is COMPLETED, but its result is not in the store: the database has lost what it had confirmed"
+        )
+        return ReportedFailure("broken_output", message, launch.directory, None, launch.launch_id)
     trace = (details.error or "no error was reported").strip()
     last_line = trace.splitlines()[-1]
     name, _, message = last_line.partition(": ")

@@ -163,6 +163,11 @@ def find_output(project: Project, uuid: str) -> dict[str, Any] | None:
     return None if found is None else whole(project, found)
 
 
+def has_output(project: Project, uuid: str) -> bool:
+    """Whether a job has left an output document."""
+    return project.database[OUTPUTS].find_one({"uuid": uuid}, {"uuid": 1}) is not None
+
+
 def job_store(project: Project) -> JobStore:
     """Return the jobflow store of a project, with the additional store `data` that atomate2's makers ask for."""
     from jobflow import JobStore
