@@ -243,10 +243,15 @@ def _choice(index: Index, constraints: Mapping[str, Constraint], sort: Sort) -> 
         bool(sort)
         and not index.multikey
         and not index.unordered
-        and tuple(index.fields[fixed : fixed + len(sort)]) == tuple(sort)
+        and tuple(index.fields[fixed : fixed + len(sort)]) in {tuple(sort), _reversed(sort)}
         and math.prod(len(constraints[path].keys or ()) for path, _ in index.fields[:fixed]) <= _MOST_BRANCHES
     )
     return _Choice(index, fixed, ranged, sorts)
+
+
+def _reversed(sort: Sort) -> tuple[tuple[str, int], ...]:
+    """Return the opposite order, which an index read backwards gives."""
+    return tuple((path, -direction) for path, direction in sort)
 
 
 def _choose(
@@ -280,7 +285,7 @@ def make_plan(entry: CollectionEntry, condition: Mapping[str, Any], sort: Sort =
     if choice is None:
         return Plan(f"SELECT seq FROM {entry.table} ORDER BY seq", exact=exact and not constraints, sorted=not sort)  # noqa: S608
     if choice.sorts:
-        return _plan_sorted(entry, constraints, choice, len(sort), exact=exact)
+        return _plan_sorted(entry, constraints, choice, sort, exact=exact)
     conditions, covered = _conditions(entry, constraints, choice.index)
     sql = f"SELECT m.seq FROM {choice.index.table} m{conditions.where} ORDER BY m.seq"  # noqa: S608
     return Plan(
@@ -329,20 +334,20 @@ def _conditions(
 
 
 def _plan_sorted(
-    entry: CollectionEntry, constraints: Mapping[str, Constraint], choice: _Choice, depth: int, *, exact: bool
+    entry: CollectionEntry, constraints: Mapping[str, Constraint], choice: _Choice, sort: Sort, *, exact: bool
 ) -> Plan:
     """Merge branches that the index already holds in the order asked for, so that the first ones cost little."""
     index = choice.index
     branches, values = [], []
     keys = [constraints[path].keys or () for path, _ in index.fields[: choice.fixed]]
     rest, covered = _conditions(entry, constraints, index, skip=choice.fixed)
-    order = [f"m.k{choice.fixed + i}" for i in range(depth)]
+    order = [f"m.k{choice.fixed + i}" for i in range(len(sort))]
     for combination in product(*keys):
         terms = [f"m.k{i} = ?" for i in range(choice.fixed)] + rest.terms
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
         branches.append(f"SELECT m.seq, {', '.join(order)} FROM {index.table} m{where}")  # noqa: S608
         values.extend([*combination, *rest.values])
-    directions = ["DESC" if d == -1 else "ASC" for _, d in index.fields[choice.fixed : choice.fixed + depth]]
+    directions = ["DESC" if d == -1 else "ASC" for _, d in sort]
     ordering = ", ".join(f"{i + 2} {d}" for i, d in enumerate(directions))
     sql = f"{' UNION ALL '.join(branches)} ORDER BY {ordering}, 1"
     return Plan(sql, tuple(values), index, sorted=True, exact=exact and covered, narrow=bool(constraints))
