@@ -43,6 +43,12 @@ class Settings(BaseSettings):
     tick_s: float = Field(2.0, gt=0, description="Seconds between two ticks of a driver with workers of its own.")
     site_tick_s: float = Field(30.0, gt=0, description="The same of one that submits to a cluster's queues.")
     lease_s: float = Field(30.0, gt=0, description="A driver that is silent for so long has lost its campaign.")
+    notify_command: str | None = Field(
+        None, description="Command that is told of stage changes, failure bursts and ends, as JSON on standard input."
+    )
+    notify_webhook: str | None = Field(None, description="http(s) address that is told of the same by POST.")
+    notify_burst: int = Field(10, ge=1, description="So many failed attempts within the window are a failure burst.")
+    notify_burst_window_s: float = Field(600.0, gt=0, description="The window of a failure burst, seconds.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
 
 

@@ -10,6 +10,7 @@ import typer
 
 from cathodeflow import __version__
 from cathodeflow.cli import (
+    dashboard,
     doctor,
     export,
     gc,
@@ -91,6 +92,7 @@ def build_app(help_style: Literal["rich"] | None) -> typer.Typer:
     app.command("gc")(gc.gc)
     app.command("query")(query.query)
     app.command("report")(report.report)
+    app.add_typer(dashboard.build(help_style), name="dashboard")
     app.add_typer(model.build(help_style), name="model")
     app.add_typer(store.build(help_style), name="store")
     app.add_typer(export.build(help_style), name="export")
