@@ -1,8 +1,9 @@
 """A job's result on disk before the database is asked, so that a server that is away costs no result.
 
 While a job runs under a server, its outputs and its end are first files in the folder `outbox` of its launch. They are
-taken away when the database has them. When the server stays away for longer than a job waits, they stay; whoever
-repairs the store next (`dispatch.repair`) hands them in.
+taken away when the database has all of them: a server that is killed may lose its last confirmed writes, so what was
+written before it went away is written again. When the server stays away for longer than a job waits, they stay;
+whoever repairs the store next (`dispatch.repair`) hands them in.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Outbox:
         self.undelivered = False
         self.unreadable = False
         self._say = say or (lambda _message: None)
+        self._confirmed: list[Callable[[], None]] = []
+        self._went_away = False
         self._count = len(list(self.folder.glob("*.bson"))) if self.folder.exists() else 0
 
     @contextmanager
@@ -101,7 +104,7 @@ class Outbox:
                 raise
             self.undelivered = True
         else:
-            (self.folder / name).unlink()
+            self._confirmed.append(write)
 
     def read(self, act: Callable[[], Result]) -> Result:
         """Read from the database, waiting for a server that is away.
@@ -137,8 +140,15 @@ class Outbox:
         self._write(ENDING, json.dumps(ending, default=str).encode())
         if self.undelivered:
             self._leave()
+
+        def all_of_it() -> Result:
+            if self._went_away:
+                for write in self._confirmed:
+                    write()
+            return complete()
+
         try:
-            done = self._patiently(complete)
+            done = self._patiently(all_of_it)
         except (PyMongoError, StoreError) as error:
             if not is_unreachable(error):
                 raise
@@ -155,6 +165,7 @@ class Outbox:
         from cathodeflow.storage.server import with_patience
 
         def told(delay: float, error: Exception) -> None:
+            self._went_away = True
             self._say(f"the MongoDB server is away ({type(error).__name__}): asking again in {delay:.1f} s")
 
         return with_patience(act, 0.0 if self.undelivered else get_settings().store_patience_s, told)
