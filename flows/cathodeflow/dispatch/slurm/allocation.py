@@ -255,10 +255,10 @@ class Allocation:
         if code is None:
             return
         pid, slot.process = slot.process.pid, None
+        self._note(pid, code)
         if code == 0:
             slot.over = True
             return
-        self._note(pid, code)
         if code > 0 and not self._may_go_on(slot, code):
             slot.over = True
             self.exit_code = self.exit_code or code
@@ -274,11 +274,15 @@ class Allocation:
         return lived and slot.exits <= MOST_EXITS and code != StoreError.exit_code
 
     def _note(self, pid: int, code: int) -> None:
-        """Write down a death, unless the allocation itself is ending: Slurm then says why."""
+        """Write down a death, unless the allocation itself is ending: Slurm then says why.
+
+        Also of a worker that ended well: if a job of it is open, a library has ended the process under it.
+        """
         kills = oom_kills()
         out_of_memory, self._oom_kills = kills > self._oom_kills, kills
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        say(f"worker {pid} was ended by {how}{', for memory' if out_of_memory else ''}")
+        if code:
+            say(f"worker {pid} was ended by {how}{', for memory' if out_of_memory else ''}")
         job_id = slurm_job_id(os.environ)
         if job_id is not None and not self._asked_to_end:
             death = Death(socket.gethostname(), pid, max(-code, 0), out_of_memory and code < 0, max(code, 0))

@@ -78,6 +78,8 @@ def _of_the_dead(death: Death) -> Judgement:
         return Judgement(Reason.VANISHED, f"{where} gave up waiting for the store")
     if death.exit_code:
         return Judgement(Reason.EXIT_CODE, f"{where} was ended by its job with exit code {death.exit_code}")
+    if not death.signal:
+        return Judgement(Reason.VANISHED, f"{where} ended while its job was open")
     if death.out_of_memory:
         return Judgement(Reason.OUT_OF_MEMORY, f"{where} was ended by the kernel for want of memory")
     return Judgement(Reason.VANISHED, f"{where} was ended by signal {death.signal}")

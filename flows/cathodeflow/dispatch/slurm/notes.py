@@ -22,7 +22,7 @@ class Death:
     out_of_memory : bool
         The kernel ended something in this allocation for memory meanwhile.
     exit_code : int
-        Of an exit; 0 for a signal.
+        Of an exit; 0 for a signal, and for a worker that ended as if all was well.
     """
 
     host: str

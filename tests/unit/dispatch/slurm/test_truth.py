@@ -118,9 +118,11 @@ def test_the_exit_of_a_job_is_no_kill_and_a_store_that_stayed_away_no_fault_of_t
     running = Finding(Standing.RUNNING, SlurmJob("7", "RUNNING"))
     by_job = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=9))
     by_store = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=StoreError.exit_code))
+    silent = judge(running, Death("n1", 42, 0, out_of_memory=False))
     assert by_job is not None
     assert by_store is not None
-    assert (by_job.reason, by_store.reason) == (Reason.EXIT_CODE, Reason.VANISHED)
+    assert silent is not None
+    assert (by_job.reason, by_store.reason, silent.reason) == (Reason.EXIT_CODE, Reason.VANISHED, Reason.VANISHED)
     assert "exit code 9" in by_job.message
 
 
