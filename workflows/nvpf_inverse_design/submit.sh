@@ -118,8 +118,25 @@ else
     cflow launch "$definition" --project "$project"
 fi
 if [ -n "$site" ]; then
-    cflow run --project "$project" --campaign "$name" --site "$site"
+    where=(--site "$site")
 else
-    cflow run --project "$project" --campaign "$name" --workers "$workers"
+    where=(--workers "$workers")
+fi
+if [ -n "${SLURM_JOB_ID:-}" ]; then
+    # Before a job's time is over Slurm signals this shell, not what it started; a shell that waits for a command in the
+    # foreground would die of it, and Slurm would kill the driver.
+    cflow run --project "$project" --campaign "$name" "${where[@]}" &
+    driver=$!
+    trap 'kill -TERM "$driver" 2>/dev/null || true' TERM
+    wait "$driver" || true
+    while kill -0 "$driver" 2>/dev/null; do # the trap has broken into `wait`
+        wait "$driver" || true
+    done
+    ended=0
+    wait "$driver" || ended=$?
+    trap - TERM
+    [ "$ended" -eq 0 ] || exit "$ended"
+else
+    cflow run --project "$project" --campaign "$name" "${where[@]}"
 fi
 cflow report --project "$project" --campaign "$name"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,25 @@ def test_the_driver_as_a_job_needs_a_site(tmp_path: Path):
     assert result.returncode == 2
     assert "needs --site" in result.stderr
     assert calls == []
+
+
+def test_in_a_job_the_signal_before_its_end_reaches_the_driver(tmp_path: Path):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    cflow = tools / "cflow"
+    cflow.write_text(
+        f'#!/bin/bash\necho "$*" >> {tmp_path}/calls\n[ "$1" = run ] || exit 0\n'
+        f"trap 'sleep 0.5; echo ended in good order >> {tmp_path}/calls; exit 130' TERM\n"
+        f"touch {tmp_path}/ready\nfor i in {{1..200}}; do sleep 0.1; done\n"
+    )
+    cflow.chmod(0o755)
+    environment = {"PATH": f"{tools}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
+    shell = subprocess.Popen(["bash", str(SCRIPT), "--site", "ours", "mine"], env=environment, cwd=tmp_path)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    shell.terminate()
+    assert shell.wait(20) == 130, "the driver's own exit code"
+    *_, last = (tmp_path / "calls").read_text().splitlines()
+    assert last == "ended in good order", "and no report of a campaign that is not done"
