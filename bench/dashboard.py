@@ -1,4 +1,4 @@
-"""Pages of the dashboard at 100,000 jobs and 100,000 candidates, each with its number of queries. Aim: at most 0.5 s."""
+"""Pages of the dashboard at 100,000 jobs and 100,000 candidates, with their queries. Aim: at most 0.5 s each."""
 
 from __future__ import annotations
 

@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask import request
+from pymongo.errors import PyMongoError
 from werkzeug.local import LocalProxy
 
 from cathodeflow.dispatch.jobs import FIREWORKS as FIREWORKS_COLLECTION
 from cathodeflow.dispatch.jobs import LAUNCHES, WORKFLOWS
 from cathodeflow.dispatch.launchpad import launchpad_class
+from cathodeflow.storage.server import explain
 from cathodeflow.web.fireworks_collections import NarrowedCollection, WorkflowStates
 from cathodeflow.web.guard import FIREWORKS, IDENTITY, NONCE
 
@@ -84,6 +86,7 @@ def _flask_site() -> Any:
         # What FireWorks raises on a job that is not there, or on words that it does not know.
         for kind in (ValueError, TypeError, KeyError, RuntimeError):
             app.register_error_handler(kind, _not_found)
+        app.register_error_handler(PyMongoError, _unreachable)
     return app
 
 
@@ -91,12 +94,21 @@ def _not_found(_error: Exception) -> tuple[str, int, dict[str, str]]:
     return "There is no such job, workflow, state or order.\n", 404, {"Content-Type": "text/plain; charset=utf-8"}
 
 
+def _unreachable(error: Exception) -> tuple[str, int, dict[str, str]]:
+    return f"{explain(error)}\n", 503, {"Content-Type": "text/plain; charset=utf-8"}
+
+
 def _mended(
     application: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse, script: str
 ) -> Iterable[bytes]:
     """Answer with FireWorks' page, its absolute links led to where it is, and nothing loaded from elsewhere."""
     said: list[Any] = []
-    answer = application(environ, lambda status, headers, *_: said.append((status, headers)) or (lambda _: None))
+
+    def note(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
+        said.append((status, headers))
+        return said.append  # FireWorks' site never writes by it
+
+    answer = application(environ, note)
     status, headers = said[0] if said else ("500 Internal Server Error", [])
     kinds = {name.lower(): value for name, value in headers}
     own_file = environ.get("PATH_INFO", "").endswith(("wf_cyto.js", "flat-ui.css"))

@@ -209,7 +209,7 @@ def _sign_in(environ: WSGIEnvironment) -> _Refusal:
 
 
 def _cookie(environ: WSGIEnvironment) -> str | None:
-    for part in environ.get("HTTP_COOKIE", "").split(";"):
+    for part in str(environ.get("HTTP_COOKIE", "")).split(";"):
         name, _, value = part.strip().partition("=")
         if name == COOKIE:
             return value.strip('"')

@@ -63,7 +63,8 @@ def answer(template: str, parts: tuple[str, ...] = (), **context: Any) -> Respon
         response.headers["Vary"] = "Accept, Cookie"
         # no-store would keep the browser from asking whether anything changed
         response.headers["Cache-Control"] = "private, no-cache"
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
     page = make_response(render_template(template, has_parts=bool(parts), **context))
     page.headers["Vary"] = "Accept, Cookie"
     return page

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from flask import Flask, Response, render_template, request, send_from_directory
+from pymongo.errors import PyMongoError
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from cathodeflow import __version__
 from cathodeflow.errors import CampaignError, CathodeflowError, DefinitionError
+from cathodeflow.storage.server import explain
 from cathodeflow.web import actions, campaign_page, candidate_page, job_page, lists, metrics, rendering, sign_in
 from cathodeflow.web.access import AccessFile, Role
 from cathodeflow.web.fireworks_site import FireworksSite
@@ -79,6 +81,7 @@ def own_pages(project: Project, ledger: Ledger) -> Flask:
     flask.context_processor(_for_every_page)
     flask.register_error_handler(HTTPException, _explain)
     flask.register_error_handler(CathodeflowError, _explain_own)
+    flask.register_error_handler(PyMongoError, _explain_store)
     return flask
 
 
@@ -116,6 +119,10 @@ def _explain(error: HTTPException) -> tuple[str, int] | HTTPException:
 def _explain_own(error: CathodeflowError) -> tuple[str, int]:
     status = 400 if isinstance(error, DefinitionError) else 409 if isinstance(error, CampaignError) else 503
     return _sentence("It did not work", str(error), status)
+
+
+def _explain_store(error: PyMongoError) -> tuple[str, int]:
+    return _sentence("The store did not answer", explain(error), 503)
 
 
 def _sentence(title: str, sentence: str, status: int) -> tuple[str, int]:

@@ -174,13 +174,15 @@ def _within(minutes: Mapping[int, int], begin: int, width: int) -> int:
 
 def keep_counting(ledger: Ledger, every_s: float = 5.0) -> threading.Thread:
     """Bring a ledger up to date in the background as long as the process lives."""
+    from pymongo.errors import PyMongoError
+
     from cathodeflow.errors import StoreError
 
     def count() -> None:
         while True:
             try:
                 ledger.advance()
-            except StoreError:  # the pages say so themselves; here the next round tries again
+            except (StoreError, PyMongoError):  # the pages say so themselves; here the next round tries again
                 ledger.complete = False
             time.sleep(every_s)
 

@@ -140,7 +140,10 @@ def test_the_crystal_is_drawn_and_turns(served: Served, browser: Browser):
     colours = """(() => { const c = document.querySelector('canvas');
         const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, seen = new Set();
         let sum = 0;
-        for (let i = 0; i < d.length; i += 16) { seen.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]); sum += d[i] * (i % 9973); }
+        for (let i = 0; i < d.length; i += 16) {
+            seen.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]);
+            sum += d[i] * (i % 9973);
+        }
         return [seen.size, sum]; })()"""
     browser.wait_for(f"{colours}[0] > 50")
     before = browser.evaluate(f"{colours}[1]")
