@@ -35,6 +35,9 @@ class Pool(Protocol):
     def keep_alive(self) -> int:
         """Start what is missing; returns how many had died since the last call."""
 
+    def top_up(self) -> None:
+        """Make room for jobs that this tick made READY; they need not wait for the next one."""
+
     def alive(self) -> int:
         """Return how many are running that the driver has to wait for."""
 
@@ -89,6 +92,9 @@ class WorkerPool:
             died += process is not None
             self._processes[number] = self._start(number)
         return died
+
+    def top_up(self) -> None:
+        """Leave it to the workers: they ask for jobs themselves."""
 
     def alive(self) -> int:
         """Return how many are running."""
@@ -223,12 +229,16 @@ class _Driver:
         on_tick: Callable[[CampaignRecord], None] | None,
         recipes: Recipes | None,
     ) -> CampaignRecord:
+        phase: tuple[object, ...] = ()
+
         def once() -> tuple[CampaignRecord, bool]:
+            nonlocal phase
             campaign = self.tick(recipes)
             if on_tick is not None:
                 on_tick(campaign)
+            before, phase = phase, (campaign.stage, campaign.round)
             ended = campaign.state in {CampaignState.DONE, CampaignState.STOPPED}
-            return campaign, ended or self._is_interrupted_while_waiting(interruption)
+            return campaign, ended or self._is_interrupted_while_waiting(interruption, moved=phase != before)
 
         while True:
             campaign, ended = once() if self.project.file is not None else self._patiently(once, interruption)
@@ -249,11 +259,14 @@ class _Driver:
 
         return with_patience(act, math.inf, told)
 
-    def _is_interrupted_while_waiting(self, interruption: Interruption) -> bool:
-        """Wait for the next tick; a cluster is asked less often than this machine, the lease is kept all the same."""
+    def _is_interrupted_while_waiting(self, interruption: Interruption, *, moved: bool) -> bool:
+        """Wait for the next tick; a cluster is asked less often than this machine, the lease is kept all the same.
+
+        A stage that has just begun is not made to wait: its jobs come with the next tick.
+        """
         settings = get_settings()
-        here = isinstance(self.pool, WorkerPool)
-        wake_at = time.monotonic() + (settings.tick_s if here else settings.site_tick_s)
+        soon = moved or isinstance(self.pool, WorkerPool)
+        wake_at = time.monotonic() + (settings.tick_s if soon else settings.site_tick_s)
         renew_at = time.monotonic() + settings.lease_s / 3
         while time.monotonic() < wake_at:
             if interruption.asked:
@@ -276,7 +289,10 @@ class _Driver:
         for message in self.pool.messages():
             transitions.append_event(self.project, self.name, "site", message)
         reconcile(self.project, self.name)
-        return advance(self.project, self.name, recipes, keep_lease=self.renew_lease)
+        campaign = advance(self.project, self.name, recipes, keep_lease=self.renew_lease)
+        if campaign.state == CampaignState.RUNNING:
+            self.pool.top_up()
+        return campaign
 
     def let_jobs_finish(self, interruption: Interruption) -> None:
         """Let the present jobs end by themselves; a second Ctrl-C gives up on them."""

@@ -59,6 +59,7 @@ class SitePool:
         self._messages: list[str] = []
         self._said: dict[str, float] = {}
         self._finishing = False
+        self._answered = False  # whether Slurm did in this tick: else the budget is not known
         submissions.prepare(project)
 
     def keep_alive(self) -> int:
@@ -74,9 +75,14 @@ class SitePool:
         died = sum(self._judge(record) for record in over if record.campaign == self._campaign)
         for complaint in truth.complaints:
             self._say(complaint)
-        if not truth.complaints:  # while Slurm does not answer, the budget is not known
-            self._submit_all()
+        self._answered = not truth.complaints
+        self.top_up()
         return died
+
+    def top_up(self) -> None:
+        """Submit what the READY jobs are worth, unless Slurm did not answer when it was last asked."""
+        if self._answered:
+            self._submit_all()
 
     def _judge(self, record: SubmissionRecord) -> bool:
         """Say how an allocation ended; one that failed by itself makes the next one of its queue wait.
