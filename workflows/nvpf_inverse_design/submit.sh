@@ -109,7 +109,11 @@ fi
 
 # One thread per worker: two torch processes with two threads each on two cores are forty times slower.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-name=$(sed -n 's/^name:[[:space:]]*\([A-Za-z0-9_-]*\).*/\1/p' "$definition" | head -n 1)
+name=$(sed -n "s/^name:[[:space:]]*[\"']\{0,1\}\([A-Za-z0-9_-]*\).*/\1/p" "$definition" | head -n 1)
+if [ -z "$name" ]; then
+    echo "submit.sh: $definition has no line that begins with name: and the campaign's name" >&2
+    exit 2
+fi
 
 cflow model install megnet-2019
 if cflow status --project "$project" --campaign "$name" >/dev/null 2>&1; then

@@ -119,3 +119,18 @@ def test_in_a_job_the_signal_before_its_end_reaches_the_driver(tmp_path: Path):
     assert shell.wait(20) == 130, "the driver's own exit code"
     *_, last = (tmp_path / "calls").read_text().splitlines()
     assert last == "ended in good order", "and no report of a campaign that is not done"
+
+
+@pytest.mark.parametrize("line", ["name: mine", "name: 'mine'  # of us", 'name: "mine"'])
+def test_the_name_is_read_as_yaml_has_it(tmp_path: Path, line: str):
+    (tmp_path / "d.yaml").write_text(f"# name: other\n{line}\n")
+    _, calls = submit(tmp_path, "--definition", "d.yaml")
+    assert "report --project nvpf --campaign mine" in calls
+
+
+def test_a_definition_without_a_name_in_sight_is_refused_before_anything_runs(tmp_path: Path):
+    (tmp_path / "d.yaml").write_text('{"name": "mine"}')
+    result, calls = submit(tmp_path, "--definition", "d.yaml")
+    assert result.returncode == 2
+    assert "name:" in result.stderr
+    assert calls == []
