@@ -13,11 +13,10 @@ from typing import Any
 from werkzeug.test import Client
 
 from cathodeflow.campaign.definition import CampaignDefinition
-from cathodeflow.dispatch.jobs import INDEXES
+from cathodeflow.dispatch.launchpad import project_launchpad
 from cathodeflow.records.campaign import CampaignRecord, StageTime
 from cathodeflow.records.host import HostSpec
 from cathodeflow.records.outcomes import Reason, Stage
-from cathodeflow.storage.collections import ensure_indexes
 from cathodeflow.storage.connection import Project, create_project
 from cathodeflow.web.access import AccessFile, Role, new_token_account
 from cathodeflow.web.site import create_site
@@ -41,7 +40,7 @@ def fill(project: Project, jobs: int, candidates: int) -> None:
     jobs, candidates : int
         How many.
     """
-    ensure_indexes(project, INDEXES)
+    project_launchpad(project)  # makes the indexes of its kind of store
     started = datetime.now(UTC) - timedelta(days=20)
     project.insert_missing("campaigns", [_campaign(started).to_mongo()])
     project.insert_missing("candidates", (_candidate(number) for number in range(candidates)))
