@@ -21,6 +21,7 @@ import numpy as np
 
 from cathodeflow.calculators.vasp.first_step import first_steps
 from cathodeflow.calculators.vasp.results import interventions_in, require_converged
+from cathodeflow.calculators.vasp.stand_ins import generator_of, stand_in_of
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.calculation import Intervention
 from cathodeflow.records.outcomes import Reason
@@ -36,8 +37,6 @@ SIGNS_OF_VASP = ("INCAR", "OUTCAR", "OSZICAR", "CONTCAR")
 """Files that tell a run whose vasprun.xml is missing from a folder of something else."""
 TWO_IN_A_FOLDER = ("vasprun.xml.relax1", "vasprun.xml.relax2")
 """Two relaxations as custodian's double relaxation leaves them."""
-STAND_IN = "rehearsal"
-"""What the stand-in for VASP says of itself; as the platform it writes this and the potential's name."""
 SAME_CELL = 1e-3
 """Å. Two relaxations in a row hand geometries over in files rounded to less."""
 
@@ -183,13 +182,13 @@ def read_run(folder: Path) -> FinishedRun:
         _require_handed_over(earlier, later, folder)
     first, last = runs[0], runs[-1]
     wall_s, cores = _cost(folder)
-    generator = _generator(contents[-1])
+    generator = generator_of(contents[-1])
     try:
         begin = _beginning(first, folder)
         run = FinishedRun(
             folder=folder,
             sha256=hashlib.sha256(b"".join(contents)).hexdigest(),
-            stand_in=_stand_in(generator),
+            stand_in=stand_in_of(generator),
             version=generator.get("version", "unknown"),
             incar=dict(last.incar),
             parameters=dict(last.parameters),
@@ -314,19 +313,6 @@ def _require_whole(run: FinishedRun, path: Path) -> None:
     numbers = [run.energy_before, run.energy_after, *run.forces.flat, *run.end.frac_coords.flat]
     if not np.isfinite(numbers).all() or not np.isfinite(run.end.lattice.matrix).all():
         raise CalculationError(f"{path.name}: it has energies, forces or positions that are no numbers", "non_finite")
-
-
-def _generator(content: bytes) -> dict[str, str]:
-    """Return what the file says of the program, which pymatgen's reader would put into other case."""
-    head = content.partition(b"</generator>")[0]
-    found = re.findall(rb'<i name="(\w+)"[^>]*>([^<]*)</i>', head)
-    return {key.decode(): value.decode("utf-8", "replace").strip() for key, value in found}
-
-
-def _stand_in(generator: dict[str, str]) -> str | None:
-    if STAND_IN not in " ".join(generator.values()):
-        return None
-    return generator.get("platform", STAND_IN)
 
 
 def _divisions(run: Vasprun) -> tuple[int, int, int] | None:

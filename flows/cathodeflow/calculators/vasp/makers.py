@@ -39,6 +39,7 @@ from cathodeflow.calculators.vasp.results import (
     stopped_at_walltime,
 )
 from cathodeflow.calculators.vasp.run_files import ORBITALS
+from cathodeflow.calculators.vasp.stand_ins import require_vasp_ran
 from cathodeflow.errors import CalculationError, DefinitionError
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def _run(
         if stopped_at_walltime(done):
             require_converged(False, done, folder)
         raise failure(error, folder, done) from error
+    if maker.potcar_spec is False:  # engine vasp; only a stand-in runs without POTCARs
+        require_vasp_ran(folder)
     require_converged_document(response.output, folder)
     return response
 

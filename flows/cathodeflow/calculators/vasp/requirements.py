@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cathodeflow.calculators.vasp import potcar_library
 from cathodeflow.calculators.vasp.materials_project import potcar_symbol
 from cathodeflow.calculators.vasp.preset import VaspPreset
+from cathodeflow.calculators.vasp.stand_ins import is_stand_in
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.outcomes import Reason
 
@@ -69,8 +70,11 @@ def check_requirements(preset: VaspPreset, elements: Iterable[str], vasp_command
     ]
 
 
-def check_vasp(command: str) -> Iterator[Finding]:
-    """Look for the programs of a command such as ``srun -n 68 vasp_std``: the launcher, and VASP itself."""
+def check_vasp(command: str, *, stand_in: bool = False) -> Iterator[Finding]:
+    """Look for the programs of a command such as ``srun -n 68 vasp_std``: the launcher, and VASP itself.
+
+    With `stand_in` a program of the rehearsal may take VASP's place; without, it is as good as none.
+    """
     words = shlex.split(command)
     if not words:
         yield Finding("VASP", "the command is empty", "set ATOMATE2_VASP_CMD, such as `srun vasp_std`", EVERYTHING)
@@ -79,6 +83,14 @@ def check_vasp(command: str) -> Iterator[Finding]:
         if shutil.which(program) is None:
             remedy = "load the module that brings it, or name its path in ATOMATE2_VASP_CMD"
             yield Finding("VASP", f"there is no {program} on the path", remedy, EVERYTHING)
+        elif not stand_in:
+            yield from _no_stand_in("VASP", program, EVERYTHING)
+
+
+def _no_stand_in(subject: str, program: str, stops: tuple[str, ...]) -> Iterator[Finding]:
+    if is_stand_in(program):
+        remedy = "take the rehearsal's folder off the PATH; engine rehearsal puts it there by itself"
+        yield Finding(subject, f"the {program} on the path is the rehearsal's stand-in", remedy, stops)
 
 
 def require_vasp(preset: VaspPreset, structure: Structure, *, with_potcars: bool) -> None:
@@ -101,7 +113,7 @@ def require_vasp(preset: VaspPreset, structure: Structure, *, with_potcars: bool
     from atomate2.settings import Atomate2Settings
 
     command = Atomate2Settings().VASP_CMD
-    found = list(check_vasp(command))
+    found = list(check_vasp(command, stand_in=not with_potcars))
     if with_potcars:
         found += check_potcars(preset, {site.specie.symbol for site in structure})
     if found:
@@ -160,6 +172,7 @@ def check_lobster(command: str = "lobster") -> Iterator[Finding]:
         problem = f"there is no {program} on the path"
         remedy = "install it from its makers (cohp.de), or name its path in ATOMATE2_LOBSTER_CMD"
         yield Finding("LOBSTER", problem, remedy, ("cohp",))
+    yield from _no_stand_in("LOBSTER", program, ("cohp",))
 
 
 def check_bader() -> Iterator[Finding]:
@@ -167,3 +180,4 @@ def check_bader() -> Iterator[Finding]:
     if shutil.which("bader") is None and importlib.util.find_spec("pybader") is None:
         problem = "there is neither bader on the path nor the package pybader"
         yield Finding("Bader", problem, "install the bader program, or pip install pybader", ("bader",))
+    yield from _no_stand_in("Bader", "bader", ("bader",))

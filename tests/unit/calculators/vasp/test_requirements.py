@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cathodeflow.calculators.rehearsal.executables import private_bin
 from cathodeflow.calculators.vasp.preset import load_preset
 from cathodeflow.calculators.vasp.requirements import (
     EVERYTHING,
@@ -49,6 +50,16 @@ def test_vasp_and_its_launcher_are_looked_for(tmp_path: Path, monkeypatch: pytes
     program(tmp_path / "bin", "vasp_std")
     assert list(check_vasp("srun -n 68 vasp_std")) == []
     assert [finding.problem for finding in check_vasp("")] == ["the command is empty"]
+
+
+def test_a_stand_in_on_the_path_is_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private_bin(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (of_vasp,), (of_lobster,), (of_bader,) = check_vasp("vasp_std"), check_lobster(), check_bader()
+    assert [finding.stops for finding in (of_vasp, of_lobster, of_bader)] == [EVERYTHING, ("cohp",), ("bader",)]
+    for finding in (of_vasp, of_lobster, of_bader):
+        assert "stand-in" in finding.problem
+    assert list(check_vasp("vasp_std", stand_in=True)) == []
 
 
 def test_a_missing_library_is_one_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

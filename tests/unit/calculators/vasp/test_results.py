@@ -19,6 +19,7 @@ from cathodeflow.calculators.rehearsal.executables import private_bin
 from cathodeflow.calculators.rehearsal.faults import VARIABLE as FAULTS
 from cathodeflow.calculators.rehearsal.potential import VARIABLE as POTENTIAL
 from cathodeflow.calculators.rehearsal.vasp_std import PACE_VARIABLE
+from cathodeflow.calculators.vasp import makers
 from cathodeflow.calculators.vasp.electronic_outputs import read_eigenvalues
 from cathodeflow.calculators.vasp.makers import (
     PresetRelaxMaker,
@@ -91,6 +92,20 @@ def energy_of(structure: Structure) -> float:
     atoms = AseAtomsAdaptor.get_atoms(Structure.from_sites(structure.sites), msonable=False)
     atoms.calc = PairCalculator()
     return float(atoms.get_potential_energy())
+
+
+def test_what_a_stand_in_ran_is_refused_by_engine_vasp(
+    machine: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in that was left on the PATH must not become VASP's numbers; POTCARs are licensed, symbols do here."""
+    write = makers.write_vasp_input_set
+    monkeypatch.setattr(makers, "write_vasp_input_set", lambda *of, **how: write(*of, **{**how, "potcar_spec": True}))
+    monkeypatch.chdir(tmp_path)
+    make = PresetRelaxMaker.make.original
+    make(quick(relax_maker(PRESET, potcar_spec=True)), START)  # engine rehearsal
+    with pytest.raises(CalculationError, match="rehearsal pair: a stand-in ran in VASP's place") as caught:
+        make(quick(relax_maker(PRESET, potcar_spec=False)), START)  # engine vasp
+    assert caught.value.reason == "missing_program"
 
 
 def test_a_relaxation_comes_back_in_the_order_of_the_cell(machine: Callable[..., None], tmp_path: Path) -> None:
