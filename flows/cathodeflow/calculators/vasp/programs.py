@@ -55,19 +55,19 @@ class Programs:
     def seconds_left(self) -> int | None:
         """Return how long a run that starts now may take, s; None where nothing ends it.
 
+        The definition's limit or what the allocation has left, whichever ends first.
+
         Raises
         ------
         CalculationError
             The allocation has ended (reason ``walltime``).
         """
-        if self.wall_time_s is not None:
-            return self.wall_time_s
         if self.attempt.seconds_left is None:
-            return None
+            return self.wall_time_s
         left = int(self.attempt.seconds_left - (time.time() - Path(FILE_NAME).stat().st_mtime))
         if left < 1:
             raise CalculationError("the allocation ends before another run can start: resubmit it", Reason.WALLTIME)
-        return left
+        return left if self.wall_time_s is None else min(left, self.wall_time_s)
 
     @contextmanager
     def available(self) -> Iterator[None]:

@@ -263,16 +263,17 @@ def _maker(request: Request, launch: Path) -> PresetRelaxMaker:
 
 
 def _limit(request: Request, launch: Path) -> int | None:
-    """Return the seconds that a run which starts now may take, None where nothing ends it."""
-    if request.wall_time_s is not None:
-        return request.wall_time_s
+    """Return the seconds that a run which starts now may take, None where nothing ends it.
+
+    Whichever ends first: an allocation has less left at its second job than the definition allows each.
+    """
     left = read_attempt(launch).seconds_left
     if left is None:
-        return None
+        return request.wall_time_s
     now_left = int(left - (time.time() - (launch / FILE_NAME).stat().st_mtime))
     if now_left < 1:
         raise CalculationError(f"the allocation ends before another run can start in {launch}: resubmit it", WALLTIME)
-    return now_left
+    return now_left if request.wall_time_s is None else min(now_left, request.wall_time_s)
 
 
 def _correct(start: Structure, end: Structure, before: float, after: float, preset: VaspPreset) -> EnergyCorrection:
