@@ -38,7 +38,7 @@ def our_rate(queued: int, folder: Path, uri: str) -> tuple[float, float]:
     jobflow.SETTINGS.JOB_STORE = project.job_store()
     rocket.PRINT_FW_JSON = False  # as in the worker's process
     worker = Worker(project, WorkerOptions(project.folder, campaign="c"))
-    worker.run_one()
+    rate(worker.run_one, 1)
     rates = rate(worker.run_one, min(queued - 1, RUN_AT_MOST))
     project.client.drop_database(project.database_name)
     return rates
@@ -51,14 +51,14 @@ def peer_rate(queued: int, folder: Path, uri: str) -> tuple[float, float]:
     from fireworks import FWorker, LaunchPad
     from fireworks.core import rocket
     from fireworks.core.rocket_launcher import rapidfire
-    from maggma.stores import MongoURIStore
+    from maggma.stores import MongoStore
 
     name = f"peer{queued}"
     rocket.PRINT_FW_JSON = True  # FireWorks' own default
-    launchpad = LaunchPad(host=f"{uri}/{name}", uri_mode=True, strm_lvl="CRITICAL")
+    launchpad = LaunchPad(host=f"{uri}/{name}", name=name, uri_mode=True, strm_lvl="CRITICAL")
     launchpad.reset("", require_password=False, max_reset_wo_password=queued)
     launchpad.bulk_add_wfs(workflows(queued))
-    store = jobflow.JobStore(MongoURIStore(f"{uri}/{name}", collection_name="outputs", database=name))
+    store = jobflow.JobStore(MongoStore.from_uri(f"{uri}/{name}", collection_name="outputs", database=name))
     store.connect()
     jobflow.SETTINGS.JOB_STORE = store
     where = folder / name

@@ -53,14 +53,14 @@ class Plan:
     """
 
     labels: int = 420
-    minutes: float = 11.0
+    minutes: float = 12.0
     driver_kills: int = 20
     worker_kills: int = 12
     scancels: int = 10
     slurmd_restarts: int = 3
     outages: int = 3
     outage_s: float = 60.0
-    work_s: float = 4.0
+    work_s: float = 1.5
     allocation_min: int = 1
     shard_size: int = 25
     seed: int = 1
