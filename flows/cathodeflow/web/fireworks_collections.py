@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from flask import has_request_context, request
 from werkzeug.exceptions import BadRequest, NotFound
 
 from cathodeflow.campaign.query import refuse_code, value_at
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CAMPAIGN_OF = {FIREWORKS: "spec._campaign", WORKFLOWS: "metadata.campaign"}
 _BY_AGE = frozenset({"_id", "fw_id", "created_on"})
 _CHEAP = frozenset({"state", *CAMPAIGN_OF.values()})
+PER_PAGE = 20  # of FireWorks' lists
 _CHUNK = 500
 _MOST_SORTED = 2_000
 _MOST_LOOKED_AT = 20_000
@@ -81,7 +83,10 @@ class NarrowedCollection:
         condition = narrowed(filter or {}, self._name, self._campaigns)
         if self._name in CAMPAIGN_OF and self._project.file is not None:
             found = Pages(self._project, self._name, condition)
-            return found.sort(options.get("sort") or []).limit(options.get("limit") or 0)
+            found.sort(options.get("sort") or []).limit(options.get("limit") or 0)
+            return WholePages(found) if _overlaps() else found
+        if _overlaps():
+            return WholePages(self._collection.find(condition, *args, **options))
         if self._campaigns is None or self._name in CAMPAIGN_OF:
             return self._collection.find(condition, *args, **options)
         documents = list(self._collection.find(condition))
@@ -125,6 +130,38 @@ class NarrowedCollection:
     def _fireworks_of(self, fw_ids: set[Any]) -> set[Any]:
         condition = narrowed({"fw_id": {"$in": list(fw_ids)}}, FIREWORKS, self._campaigns)
         return {found["fw_id"] for found in self._project.select(FIREWORKS, condition)}
+
+
+def _overlaps() -> bool:
+    """Whether the page asked for is the one on which FireWorks skips pages as if they were rows."""
+    return has_request_context() and request.endpoint == "wf_metadata_find"
+
+
+class WholePages:
+    """A cursor that skips whole pages where FireWorks skips as many rows.
+
+    Parameters
+    ----------
+    cursor : Cursor or Pages
+        What is skipped in.
+    """
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def sort(self, *order: Any) -> WholePages:
+        """As pymongo's."""
+        self._cursor = self._cursor.sort(*order)
+        return self
+
+    def skip(self, pages: int) -> WholePages:
+        """Skip pages."""
+        self._cursor = self._cursor.skip(max(pages, 0) * PER_PAGE)
+        return self
+
+    def limit(self, number: int) -> Any:
+        """As pymongo's."""
+        return self._cursor.limit(number)
 
 
 class Pages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -171,3 +172,17 @@ def test_fireworks_pages_load_nothing_from_elsewhere(site: Site):
     page = site.operator.get(f"{FIREWORKS}/wf/{job}").text
     assert 'src="/static/vendor/jquery-3.7.1.min.js"' in page
     assert f'getJSON("{FIREWORKS}/wf/' in site.operator.get(f"{FIREWORKS}/static/js/wf_cyto.js").text
+
+
+def test_pages_of_a_search_by_metadata_do_not_overlap(site: Site):
+    """FireWorks itself skips rows by the number of the page: its first two pages share 19 of 20."""
+    from fireworks.flask_site.app import PER_PAGE
+
+    total = len(site.project.select("workflows", {"metadata.campaign": SEEN}))
+    assert total > PER_PAGE
+    seen: list[str] = []
+    for page in range(1, -(-total // PER_PAGE) + 1):
+        text = site.operator.get(f"{FIREWORKS}/wf/metadata/campaign/{SEEN}/?page={page}").text
+        seen += sorted(set(re.findall(rf'href="{FIREWORKS}/wf/(\d+)"', text)))
+    assert len(seen) == total
+    assert len(set(seen)) == total
