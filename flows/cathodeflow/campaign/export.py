@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
+    from cathodeflow.records.calculation import EnergyCorrection
     from cathodeflow.storage.connection import Project
 
 LABELS_FILE = "labels.xyz"
@@ -64,7 +65,8 @@ def label_atoms(label: LabelRecord) -> Atoms:
     Returns
     -------
     ase.Atoms
-        `info` holds key, composition, level, formation and relaxation energy (eV/atom), provenance, outcome.
+        `info` holds key, composition, level, formation and relaxation energy (eV/atom), provenance, outcome; of
+        engines that correct energies the one without corrections too, which belongs to the forces.
     """
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator
@@ -89,6 +91,8 @@ def label_atoms(label: LabelRecord) -> Atoms:
         "purpose": label.purpose.value,
         "outcome": label.outcome.value,
     }
+    if relaxation.correction is not None:
+        atoms.info["uncorrected_energy"] = relaxation.correction.uncorrected_after
     return atoms
 
 
@@ -258,6 +262,14 @@ def _labels_readme(campaign: str, labels: list[LabelRecord]) -> str:
     software = sorted({f"{name} {version}" for label in labels for name, version in label.origin.software.items()})
     with_forces = sum(bool(label.relaxation and label.relaxation.forces) for label in labels)
     n_training = sum(label.purpose == Purpose.TRAINING for label in labels)
+    schemes = sorted({done.scheme for label in labels if (done := _correction(label)) is not None})
+    corrected = f", corrections {', '.join(schemes)} included" if schemes else ""
+    row = "| `uncorrected_energy` | without corrections: train potentials on this | eV |\n" if schemes else ""
+    warning = (
+        "These are rehearsal numbers, of stand-ins, not of VASP: they prove the path and say nothing of a material.\n"
+        if any(name.startswith("rehearsal") for name in provenances)
+        else ""
+    )
     return f"""# Labels of the campaign {campaign}
 
 `{LABELS_FILE}` is extended XYZ (ASE: `ase.io.read("{LABELS_FILE}", ":")`), one relaxed crystal per frame,
@@ -266,8 +278,8 @@ def _labels_readme(campaign: str, labels: list[LabelRecord]) -> str:
 | where | what | unit |
 |---|---|---|
 | `Lattice`, positions | relaxed cell, periodic in three directions | Å |
-| `energy` | total energy of the relaxed cell | eV |
-| `forces` | residual forces, present in {with_forces} frames | eV/Å |
+| `energy` | total energy of the relaxed cell{corrected} | eV |
+{row}| `forces` | residual forces, present in {with_forces} frames | eV/Å |
 | `formation_energy` | per atom, against the elements with the same engine | eV/atom |
 | `formation_energy_before` | the same before the relaxation | eV/atom |
 | `relaxation_energy` | absolute difference of the two | eV/atom |
@@ -277,8 +289,12 @@ def _labels_readme(campaign: str, labels: list[LabelRecord]) -> str:
 | `outcome` | `done`, or `quarantined` for a relaxation that must not be trained on unseen | |
 
 Provenance: {", ".join(provenances)}. Never mix provenances in one training set.
-Software: {", ".join(software) or "not recorded"}.
+{warning}Software: {", ".join(software) or "not recorded"}.
 """
+
+
+def _correction(label: LabelRecord) -> EnergyCorrection | None:
+    return None if label.relaxation is None else label.relaxation.correction
 
 
 def _structures_readme(campaign: str, kind: CrystalKind, n: int) -> str:

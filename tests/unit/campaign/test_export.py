@@ -13,6 +13,7 @@ from cathodeflow.campaign.transitions import read_campaign
 from cathodeflow.campaign.unit_costs import measured_unit_costs
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.errors import CampaignError, StoreError
+from cathodeflow.records.calculation import EnergyCorrection
 from cathodeflow.records.label import LabelRecord
 from cathodeflow.science.hosts.candidates import decorate
 from cathodeflow.storage.connection import Project
@@ -55,6 +56,27 @@ def test_forces_are_written_where_they_were_recorded(project: Project, tmp_path:
     with_forces = label.model_copy(update={"relaxation": label.relaxation.model_copy(update={"forces": forces})})
     ase.io.write(tmp_path / "one.xyz", label_atoms(with_forces), format="extxyz")
     assert ase.io.read(tmp_path / "one.xyz").get_forces().tolist() == forces
+
+
+def test_corrections_and_rehearsals_are_told_to_whoever_trains(project: Project):
+    from cathodeflow.campaign.export import _labels_readme, label_atoms
+
+    label = LabelRecord.from_mongo(project.database["labels"].find_one({}))
+    assert label.relaxation is not None
+    assert "uncorrected" not in _labels_readme("c", [label])
+    bare = label.relaxation.energy_after + 47.1
+    correction = EnergyCorrection(scheme="mp-2020", uncorrected_before=bare, uncorrected_after=bare, terms=[])
+    rehearsed = label.model_copy(
+        update={
+            "relaxation": label.relaxation.model_copy(update={"correction": correction}),
+            "origin": label.origin.model_copy(update={"provenance": "rehearsal:pair:s0_relax"}),
+        }
+    )
+    assert label_atoms(rehearsed).info["uncorrected_energy"] == bare
+    readme = _labels_readme("c", [rehearsed])
+    assert "corrections mp-2020 included" in readme
+    assert "| `uncorrected_energy` |" in readme
+    assert "rehearsal numbers" in readme
 
 
 def test_a_filter_narrows_labels_and_nothing_left_is_said(project: Project, tmp_path: Path):
