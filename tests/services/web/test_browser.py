@@ -96,7 +96,7 @@ def settled(browser: Browser, name: str) -> None:
     if name == "candidate":
         browser.wait_for("document.getElementById('crystal').dataset.shown === 'relaxed'", 60)
     if name == "fireworks-workflow":
-        browser.wait_for("document.querySelectorAll('#cy canvas').length > 0 && window.cy.nodes().length > 0")
+        browser.wait_for("typeof window.cy.nodes === 'function' && window.cy.nodes().length > 0")
     if name == "fireworks-job":
         browser.wait_for("document.querySelectorAll('#json .jsonview').length > 0")
 
