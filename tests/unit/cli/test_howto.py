@@ -55,3 +55,35 @@ def test_the_sections_of_the_pages_are_valid():
     made = CampaignDefinition.model_validate({"name": "x", **host, **engine})
     assert made.host.formula_units == 4
     assert made.engine.model == "chgnet-r2scan"
+
+
+def test_every_command_on_the_pages_has_its_options():
+    from typer.main import get_command
+
+    from cathodeflow.cli.app import build_app
+
+    checked = 0
+    for page in sorted(HOWTO.parent.rglob("*.md")):
+        for line in commands_of(page.read_text(encoding="utf-8")):
+            words = shlex.split(line, comments=True)[1:]
+            command: Any = get_command(build_app(None))
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]
+            if hasattr(command, "commands"):
+                continue  # options before a subcommand
+            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {
+                "-h",
+                "--help",
+            }
+            asked = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
+            assert asked <= known, f"{page.name}: {line}"
+            checked += 1
+    assert checked > 80
+
+
+def commands_of(text: str) -> list[str]:
+    """Return the commands of a page, in blocks and in the text, each up to its comment, pipe or redirection."""
+    fenced = re.findall(r"^ *```(?:sh|bash)?\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in fenced for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`(cflow [^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
+    return [re.split(r" [|>&] ", line)[0] for line in lines if line.startswith("cflow ")]
