@@ -293,6 +293,10 @@ def _changes(failure: Failure, folder: Path | None) -> dict[str, Any]:
         changes[TIME_FACTOR] = failure.factor
     if failure.action == Action.MORE_MEMORY:
         changes[MEMORY_FACTOR] = failure.factor
+    if failure.action == Action.RERUN:
+        # Behind those that were never tried: first in the queue, a job that takes its worker down every time would
+        # end each new allocation before it has done anything.
+        changes["_priority"] = -failure.attempt
     return changes
 
 
