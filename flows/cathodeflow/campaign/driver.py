@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cathodeflow.campaign import transitions
+from cathodeflow.campaign.notifications import Notifier
 from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import CampaignState
 from cathodeflow.settings import get_settings
@@ -219,6 +220,7 @@ class _Driver:
     name: str
     holder: str
     pool: Pool
+    notifier: Notifier = field(default_factory=Notifier)
 
     def renew_lease(self) -> None:
         transitions.take_lease(self.project, self.name, self.holder, get_settings().lease_s)
@@ -234,6 +236,7 @@ class _Driver:
         def once() -> tuple[CampaignRecord, bool]:
             nonlocal phase
             campaign = self.tick(recipes)
+            self.notifier.after_tick(self.project, campaign)
             if on_tick is not None:
                 on_tick(campaign)
             before, phase = phase, (campaign.stage, campaign.round)

@@ -93,6 +93,16 @@ def process_identity() -> dict[str, Any]:
     return process | {key: os.environ[name] for key, name in SLURM_IDENTITY.items() if name in os.environ}
 
 
+def processors(threads: int) -> dict[str, int]:
+    """Return the cores and GPUs a worker holds, for the hours that pages and metrics add up.
+
+    In an allocation the cores it is bound to, elsewhere its threads.
+    """
+    cores = len(os.sched_getaffinity(0)) if "SLURM_JOB_ID" in os.environ else threads
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in os.environ else ""
+    return {"cores": cores, "gpus": len([name for name in gpus.split(",") if name])}
+
+
 class Worker:
     """The loop of one worker.
 
@@ -110,7 +120,7 @@ class Worker:
         self.project = project
         self.options = options
         self.launchpad: ProjectLaunchPad = project_launchpad(project)
-        self.identity = process_identity() | {"worker_id": options.worker_id}
+        self.identity = process_identity() | processors(options.threads) | {"worker_id": options.worker_id}
         self._parent = options.parent or os.getppid()
         self._asked_to_end = False
         self._estimates: Estimates | None = None
