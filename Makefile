@@ -8,7 +8,7 @@ DEMO := demo
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install demo demo-clean test test-quick lint format bench docs clean services services-mongo services-slurm test-services soak
+.PHONY: help install demo demo-clean test test-quick lint format bench docs clean services services-mongo services-slurm services-browser test-services soak
 
 help:
 	@echo "make demo    install, run the demonstration campaign (about ten minutes), write demo/report.html"
@@ -51,19 +51,23 @@ test-quick: $(STAMP)
 SERVICES := .services
 APT_GET ?= $(if $(filter 0,$(shell id -u)),,sudo )apt-get
 MAVEN_FLAGS ?=
+export DEBIAN_FRONTEND := noninteractive
 
-services: services-mongo services-slurm
+services: services-mongo services-slurm services-browser
 
 # Not needed where a real mongod is on PATH: the tests then use that.
 services-mongo:
-	@command -v javac >/dev/null && command -v mvn >/dev/null || $(APT_GET) install -y --no-install-recommends openjdk-17-jdk-headless maven
+	@command -v javac >/dev/null && command -v mvn >/dev/null || { $(APT_GET) update -q && $(APT_GET) install -q -y --no-install-recommends openjdk-17-jdk-headless maven; }
 	mvn -q -B $(MAVEN_FLAGS) -f tests/services/mongo_wire/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(SERVICES)/mongo
 	javac -cp '$(SERVICES)/mongo/*' -d $(SERVICES)/mongo tests/services/mongo_wire/WireServer.java
 
 # The tests start a cluster of their own from these programs, in a folder of its own; they need no running daemon.
 services-slurm:
 	@command -v slurmctld >/dev/null && command -v slurmdbd >/dev/null && command -v mariadbd >/dev/null || \
-		DEBIAN_FRONTEND=noninteractive $(APT_GET) install -y --no-install-recommends slurm-wlm slurmdbd munge mariadb-server
+		{ $(APT_GET) update -q && $(APT_GET) install -q -y --no-install-recommends slurm-wlm slurmdbd munge mariadb-server; }
+
+services-browser:
+	@command -v chromium >/dev/null || { $(APT_GET) update -q && $(APT_GET) install -q -y --no-install-recommends chromium; }
 
 test-services: $(STAMP)
 	$(BIN)/python -m pytest -m service

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.stores import mongo_server, stores
@@ -16,3 +19,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.demo_store import make_demo
 
     return make_demo(tmp_path_factory.mktemp("demo")).folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Where the servers are installed (CI), a skipped service test is a failure: it would be missed by nobody."""
+    report = yield
+    needed = bool(os.environ.get("CATHODEFLOW_TESTS_NEED_SERVICES")) and item.get_closest_marker("service") is not None
+    if needed and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"a service test was skipped although its servers are installed: {report.longrepr}"
+    return report
