@@ -180,7 +180,8 @@ def _check_live(site: SiteFile, request: Request, modules: tuple[str, ...], pati
     try:
         folder = Path(tempfile.mkdtemp(prefix=".site-check-", dir=request.project))
     except OSError as error:
-        return Result(category, "live", "broken", f"{request.project} cannot be written: {error.strerror}")
+        remedy = "name a project with --project, or `cflow launch` one first: the check's jobs work in its folder"
+        return Result(category, "live", "broken", f"{request.project} cannot be written: {error.strerror}; {remedy}")
     note, script, log = folder / "note.json", folder / "job.sh", folder / "job.log"
     script.write_text(
         render(site, request, str(log), _probe_command(site, note, request.project, modules)), encoding="utf-8"
