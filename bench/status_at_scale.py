@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 N_JOBS = 100_000
-N_LABELS = 20_000
+N_LABELS = 2_000
 AIM_S = 0.5
 RUNS = 5
 

@@ -55,13 +55,13 @@ class Fate(StrEnum):
 SHARES = {  # of a thousand labels
     Fate.RAISES_ONCE: 30,
     Fate.RAISES: 20,
-    Fate.EXITS_ONCE: 20,
-    Fate.EXITS: 10,
+    Fate.EXITS_ONCE: 25,
+    Fate.EXITS: 5,
     Fate.DIES_ONCE: 30,
-    Fate.SLOW_ONCE: 20,
+    Fate.SLOW_ONCE: 10,
     Fate.SLOW: 1,
     Fate.HOG_ONCE: 20,
-    Fate.HOG: 10,
+    Fate.HOG: 5,
 }
 QUARANTINED_FOR = {
     Fate.RAISES: "calculation_error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -78,6 +79,8 @@ class Faults:
 
     def _note(self, fault: str, **victim: Any) -> bool:
         self.injured.append({"fault": fault, "time": time.time(), **victim})
+        with (self.world.folder / "faults.jsonl").open("a") as file:
+            file.write(json.dumps(self.injured[-1]) + "\n")
         return True
 
     def _kill_driver(self) -> bool:

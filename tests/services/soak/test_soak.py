@@ -25,6 +25,7 @@ SHORT = Plan(
     outage_s=15.0,
     work_s=1.0,
     shard_size=150,
+    rounds=1,
 )
 
 

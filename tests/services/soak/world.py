@@ -48,6 +48,8 @@ class Plan:
         Time limit of an allocation; on a busy machine starting a worker alone takes half a minute.
     shard_size : int
         Candidates of one prediction.
+    rounds : int
+        Of labelling.
     seed : int
         Of all that is random.
     """
@@ -63,6 +65,7 @@ class Plan:
     work_s: float = 1.5
     allocation_min: int = 1
     shard_size: int = 25
+    rounds: int = 2
     seed: int = 1
 
 
@@ -91,7 +94,7 @@ def site_description(ledger: Path, plan: Plan) -> dict[str, Any]:
         "workers": {
             "cpu": {**queue, "partition": "cpu", "max_running": 2},
             "gpu": {**queue, "partition": "gpu", "gpus": 1, "max_running": 1, "max_queued": 1},
-            "dft": {**queue, "partition": "cpu", "cpus": 1, "slots": 1, "memory": "300M", "max_running": 2},
+            "dft": {**queue, "partition": "cpu", "cpus": 1, "slots": 1, "memory": "300M", "max_running": 3},
         },
     }
 
@@ -187,7 +190,7 @@ def world(folder: Path, cluster: SlurmCluster, plan: Plan) -> Iterator[World]:
         CAMPAIGN,
         elements=["V", "Mo", "Fe"],
         ratios="all",
-        labels={"total": plan.labels, "rounds": 2, "acquisition": "uncertainty"},
+        labels={"total": plan.labels, "rounds": plan.rounds, "acquisition": "uncertainty"},
         prediction={"shard_size": plan.shard_size},
         followups={"branches": ["gap", "pdos"]},
         failures={"tolerated_fraction": 0.5, "max_attempts": 3},
