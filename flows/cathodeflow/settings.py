@@ -37,7 +37,9 @@ class Settings(BaseSettings):
     )
     store_first_delay_s: float = Field(0.5, gt=0, description="First delay of that waiting; each is twice the last.")
     store_claim_expiry_s: float = Field(
-        120.0, gt=0, description="A lock or claim of another host's process is broken after so long without a sign of it."
+        120.0,
+        gt=0,
+        description="A lock or claim of another host's process is broken after so long without a sign of it.",
     )
     threads_per_worker: int = Field(1, ge=1, description="Threads of one worker's torch and BLAS.")
     tick_s: float = Field(2.0, gt=0, description="Seconds between two ticks of a driver with workers of its own.")

@@ -115,9 +115,7 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
         )
     if details.job.state == "COMPLETED":
         launch = details.launches[-1]
-        message = (
-            "it is COMPLETED, but its result is not in the store: the database has lost what it had confirmed"
-        )
+        message = "it is COMPLETED, but its result is not in the store: the database has lost what it had confirmed"
         return ReportedFailure("broken_output", message, launch.directory, None, launch.launch_id)
     trace = (details.error or "no error was reported").strip()
     last_line = trace.splitlines()[-1]

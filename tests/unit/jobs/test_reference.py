@@ -52,9 +52,7 @@ def test_a_molecule_keeps_its_box() -> None:
 
 
 def test_what_did_not_converge_is_no_reference() -> None:
-    with pytest.raises(
-        CalculationError, match=r"no phase of Cu .* raise engine\.max_steps"
-    ) as failed:
+    with pytest.raises(CalculationError, match=r"no phase of Cu .* raise engine\.max_steps") as failed:
         reference.original("Cu", {"name": "pair", "max_steps": 2, "max_force": 1e-9})
     assert failed.value.reason == "not_converged"
 
