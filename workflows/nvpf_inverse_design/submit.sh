@@ -129,9 +129,12 @@ fi
 if [ -n "${SLURM_JOB_ID:-}" ]; then
     # Before a job's time is over Slurm signals this shell, not what it started; a shell that waits for a command in the
     # foreground would die of it, and Slurm would kill the driver.
+    driver=
+    asked=
+    trap 'asked=yes; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null || true' TERM
     cflow run --project "$project" --campaign "$name" "${where[@]}" &
     driver=$!
-    trap 'kill -TERM "$driver" 2>/dev/null || true' TERM
+    [ -z "$asked" ] || kill -TERM "$driver" 2>/dev/null || true # it came before the driver had a number
     wait "$driver" || true
     while kill -0 "$driver" 2>/dev/null; do # the trap has broken into `wait`
         wait "$driver" || true
