@@ -35,6 +35,8 @@ def job(fw_id: int) -> Response:
     launches = project.select(LAUNCHES, {"launch_id": {"$in": [entry.launch_id for entry in details.launches]}})
     processes = {entry["launch_id"]: ((entry.get("fworker") or {}).get("env")) or {} for entry in launches}
     shown = details.launches[-STARTS_SHOWN:]
+    campaign = None if summary.campaign is None else project.get("campaigns", summary.campaign)
+    scope.mark_rehearsal(campaign or {})
     return answer(
         "job.html",
         PARTS,
@@ -56,7 +58,7 @@ def job(fw_id: int) -> Response:
         and (summary.state == "FIZZLED" or (record is not None and record.get("outcome") == "quarantined")),
         can_hold=summary.campaign is not None and summary.state in HOLDABLE,
         can_release=summary.campaign is not None and summary.state == HELD,
-        campaign=None if summary.campaign is None else project.get("campaigns", summary.campaign),
+        campaign=campaign,
     )
 
 

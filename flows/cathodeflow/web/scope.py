@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, request
+from flask import current_app, g, request
 from werkzeug.exceptions import BadRequest, NotFound
 
 from cathodeflow.web.guard import IDENTITY
 from cathodeflow.web.login import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cathodeflow.storage.connection import Project
     from cathodeflow.web.throughput import Ledger
 
@@ -54,7 +56,13 @@ def campaign_document(name: str) -> dict[str, Any]:
     found = project().get("campaigns", name) if identity().account.sees(name) else None
     if found is None:
         raise NotFound("There is no such campaign.")
+    mark_rehearsal(found)
     return found
+
+
+def mark_rehearsal(campaign: Mapping[str, Any]) -> None:
+    """Have the page that is being made say that the campaign's numbers are of stand-ins."""
+    g.rehearsed = str(campaign.get("provenance", "")).startswith("rehearsal")
 
 
 def firework_document(fw_id: int) -> dict[str, Any]:

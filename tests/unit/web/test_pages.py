@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -295,3 +296,19 @@ def test_a_page_asks_no_more_of_a_larger_project(sizes: list[Site], path: str, m
         asked.append(len(counted.asked))
     assert asked[1] <= asked[0] + 12  # more reasons of failures have occurred, more states
     assert asked[1] <= MOST_QUERIES
+
+
+def test_every_page_of_a_rehearsed_campaign_says_so_and_no_other(world: Path, site: Site, tmp_path: Path):
+    project = open_project(shutil.copytree(world, tmp_path / "rehearsed"))
+    project.database["campaigns"].update_one({"_id": SEEN}, {"$set": {"provenance": "rehearsal:pair:s0_relax"}})
+    rehearsed = make_site(project, tmp_path)
+    job = project.select("fireworks", {"spec._campaign": SEEN}, limit=1)[0]["fw_id"]
+    key = project.select("labels", {"campaign": SEEN}, limit=1)[0]["key"]
+    own = [f"/campaigns/{SEEN}{page}" for page in ("", "/jobs", "/compositions", "/candidates", "/log")]
+    own += [f"/campaigns/{SEEN}/candidates/{key}", f"/jobs/{job}"]
+    for path in own:
+        answer = rehearsed.viewer.get(path)
+        assert answer.status_code == 200, path
+        assert "REHEARSAL" in answer.text, path
+        assert "REHEARSAL" not in site.viewer.get(path).text, path
+    assert "REHEARSAL" not in rehearsed.viewer.get(f"/campaigns/{HIDDEN}").text
