@@ -45,7 +45,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-quick: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not service"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not service and not soak"
 
 # Package managers are asked through their own configuration (mirrors, proxies); MAVEN_FLAGS and APT_GET add to it.
 SERVICES := .services

@@ -13,7 +13,7 @@ from tests.services.slurm_cluster import REMEDY, SlurmCluster, missing_programs
 from tests.services.soak.soak import soak
 from tests.services.soak.world import Plan
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.soak]
 SHORT = Plan(
     labels=60,
     minutes=3.0,
