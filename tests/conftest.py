@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tests.stores import mongo_server, stores
+
+# A test that fails on a busy machine says nothing of the code: hypothesis' deadline of 200 ms per case does.
+settings.register_profile("cathodeflow", deadline=None)
+settings.load_profile("cathodeflow")
 
 __all__ = ["demo", "mongo_server", "stores"]
 
