@@ -10,11 +10,10 @@ from pydantic import ValidationError
 from cathodeflow.campaign.definition import D_BLOCK, CampaignDefinition, HostDefinition
 from cathodeflow.campaign.policy import labels_of_round
 from cathodeflow.errors import CalculationError, DefinitionError, HostError
+from cathodeflow.records.yaml_lines import Location, line_of
 
 if TYPE_CHECKING:
     from cathodeflow.science.hosts.host import Host
-
-Location = tuple[str | int, ...]
 
 HEAVIEST = 94
 """Atomic number of plutonium: CHGNet's table of elements ends there, MEGNet's with it."""
@@ -342,21 +341,4 @@ def _in_words(error: Any) -> str:
 
 def _refusal(path: Path, tree: Any, location: Location, message: str) -> DefinitionError:
     key = ".".join(str(part) for part in location) or "the definition"
-    return DefinitionError(f"{path}, line {_line_of(tree, location)}: {key}: {message}")
-
-
-def _line_of(tree: Any, location: Location) -> int:
-    """Return the line of the deepest part of `location` that the file has."""
-    line, node = 1, tree
-    for part in location:
-        marks = getattr(node, "lc", None)
-        if marks is None:
-            break
-        if isinstance(node, dict) and part in node:
-            line = marks.key(part)[0] + 1
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            line = marks.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return line
+    return DefinitionError(f"{path}, line {line_of(tree, location)}: {key}: {message}")

@@ -331,17 +331,10 @@ def _words_of(label: Mapping[str, Any]) -> str:
 
 def _correction(run: FinishedRun, end: Any, parameters: VaspParameters) -> EnergyCorrection:
     """Return what the campaign's engine adds to the energies of such a run, before and after alike."""
-    from cathodeflow.calculators.vasp.corrections import corrected_energy
-    from cathodeflow.records.calculation import CorrectionTerm, EnergyCorrection
+    from cathodeflow.calculators.vasp.corrections import correction_record
 
     scheme = str(parameters.preset.corrections.value)
-    terms = corrected_energy(run.energy_after, end, scheme, run.hubbard_u, run.potcar_symbols).terms
-    return EnergyCorrection(
-        scheme=scheme,
-        uncorrected_before=run.energy_before,
-        uncorrected_after=run.energy_after,
-        terms=[CorrectionTerm(name=term.name, energy=term.energy, uncertainty=term.uncertainty) for term in terms],
-    )
+    return correction_record(run.energy_before, run.energy_after, end, scheme, run.hubbard_u, run.potcar_symbols)
 
 
 def _withdraw_job(project: Project, campaign: str, key: str) -> None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 LOG_LINES = 30
 LIST_LIMIT = 50
 LOG_TAIL_BYTES = 64 * 1024
-CUSTODIAN_LOG = "custodian.json*"
 
 
 def build(help_style: Literal["rich"] | None) -> typer.Typer:
@@ -140,16 +139,11 @@ def _run(launch: LaunchSummary) -> dict[str, Any]:
 
 def _custodian_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Read custodian's logs in a launch folder and the folders of its runs, a run's name to what was done to it."""
-    from dataclasses import asdict, is_dataclass
+    from cathodeflow.calculators.vasp.results import custodian_folders, interventions_in
 
-    from cathodeflow.calculators.vasp.results import interventions_in
-
-    logs = {found.parent for depth in ("", "*/", "*/*/") for found in folder.glob(f"{depth}{CUSTODIAN_LOG}")}
     return {
-        str(run.relative_to(folder)): [
-            asdict(done) if is_dataclass(done) else done.model_dump() for done in interventions_in(run)
-        ]
-        for run in sorted(logs)
+        str(run.relative_to(folder)): [done.model_dump() for done in interventions_in(run)]
+        for run in custodian_folders(folder)
     }
 
 

@@ -11,13 +11,12 @@ from pydantic import ValidationError
 
 from cathodeflow.dispatch.sites import Site
 from cathodeflow.errors import DefinitionError, StoreError
+from cathodeflow.records.yaml_lines import Location, line_of
 
 FILE_NAME = "site.yaml"
 FOLDER = "site_configs"
 BATCH_TEMPLATE = "job.sh.jinja"
 TEMPLATE_SITE = "slurm_template"
-
-Location = tuple[str | int, ...]
 
 
 class SiteFile:
@@ -168,20 +167,4 @@ def _in_words(error: Any) -> str:
 
 def _refusal(path: Path, tree: Any, location: Location, message: str) -> DefinitionError:
     key = ".".join(str(part) for part in location) or "the site"
-    return DefinitionError(f"{path}, line {_line_of(tree, location)}: {key}: {message}")
-
-
-def _line_of(tree: Any, location: Location) -> int:
-    line, node = 1, tree
-    for part in location:
-        marks = getattr(node, "lc", None)
-        if marks is None:
-            break
-        if isinstance(node, dict) and part in node:
-            line = marks.key(part)[0] + 1
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            line = marks.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return line
+    return DefinitionError(f"{path}, line {line_of(tree, location)}: {key}: {message}")

@@ -13,7 +13,6 @@ from cathodeflow.errors import CathodeflowError
 LOG_LINES = 60
 LOG_BYTES = 64 * 1024
 MOST_RUNS = 12
-_CUSTODIAN = "custodian.json*"
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,10 @@ def read_run(launch: LaunchSummary) -> RunFiles:
 
 
 def _interventions(folder: Path) -> list[dict[str, Any]]:
-    from cathodeflow.calculators.vasp.results import interventions_in
+    from cathodeflow.calculators.vasp.results import custodian_folders, interventions_in
 
-    logs = sorted({found.parent for depth in ("", "*/", "*/*/") for found in folder.glob(f"{depth}{_CUSTODIAN}")})
     found = []
-    for run in logs[:MOST_RUNS]:
+    for run in custodian_folders(folder)[:MOST_RUNS]:
         for done in interventions_in(run):
             entry = {"handler": done.handler, "errors": list(done.errors), "changes": list(done.changes)}
             found.append({"folder": str(run.relative_to(folder)), **entry})

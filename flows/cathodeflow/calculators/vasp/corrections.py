@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cathodeflow.calculators.vasp.materials_project import potcar_symbol
 from cathodeflow.errors import CalculationError, DefinitionError
+from cathodeflow.records.calculation import CorrectionTerm, EnergyCorrection
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -100,6 +101,40 @@ def corrected_energy(
         return CorrectedEnergy(scheme, energy, energy, ())
     terms = _materials_project_2020(energy, structure, hubbard_u, potcar_symbols or {})
     return CorrectedEnergy(scheme, energy, energy + sum(term.energy for term in terms), terms)
+
+
+def correction_record(
+    before: float,
+    after: float,
+    structure: Structure,
+    scheme: str,
+    hubbard_u: Mapping[str, float],
+    potcar_symbols: Mapping[str, str] | None = None,
+) -> EnergyCorrection:
+    """Return what is added to the energies of a relaxation, as its record keeps it.
+
+    The terms are those of the relaxed crystal, for both energies, so that their difference stays.
+
+    Parameters
+    ----------
+    before, after : float
+        Total energies of the unrelaxed and of the relaxed cell, eV.
+    structure : Structure
+        The relaxed cell.
+    scheme, hubbard_u, potcar_symbols
+        As `corrected_energy`, and so are the errors.
+
+    Returns
+    -------
+    EnergyCorrection
+    """
+    terms = corrected_energy(after, structure, scheme, hubbard_u, potcar_symbols).terms
+    return EnergyCorrection(
+        scheme=scheme,
+        uncorrected_before=before,
+        uncorrected_after=after,
+        terms=[CorrectionTerm(name=term.name, energy=term.energy, uncertainty=term.uncertainty) for term in terms],
+    )
 
 
 def _materials_project_2020(

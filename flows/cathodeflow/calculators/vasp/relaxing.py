@@ -19,7 +19,7 @@ from cathodeflow.calculators.attempt import FILE_NAME, read_attempt
 from cathodeflow.calculators.environment import environment
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings, RelaxedStructure
 from cathodeflow.calculators.vasp import first_step
-from cathodeflow.calculators.vasp.corrections import corrected_energy
+from cathodeflow.calculators.vasp.corrections import correction_record
 from cathodeflow.calculators.vasp.handlers import watching
 from cathodeflow.calculators.vasp.input_sets import hubbard_u_of
 from cathodeflow.calculators.vasp.makers import PresetRelaxMaker, last_geometry, read_converged, relax_maker
@@ -30,7 +30,7 @@ from cathodeflow.calculators.vasp.requirements import require_vasp
 from cathodeflow.calculators.vasp.results import WALLTIME, interventions_in, relaxed_structure
 from cathodeflow.calculators.vasp.run_files import ORBITALS, bring_orbitals, remove
 from cathodeflow.errors import CalculationError
-from cathodeflow.records.calculation import CorrectionTerm, EnergyCorrection
+from cathodeflow.records.calculation import EnergyCorrection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,15 +277,9 @@ def _limit(request: Request, launch: Path) -> int | None:
 
 
 def _correct(start: Structure, end: Structure, before: float, after: float, preset: VaspPreset) -> EnergyCorrection:
-    """Return the correction of the relaxed crystal; it is added before and after, so that their difference stays."""
-    scheme = str(preset.corrections.value)
-    terms = corrected_energy(after, end, scheme, hubbard_u_of(start, preset), preset.potcar_symbols).terms
-    return EnergyCorrection(
-        scheme=scheme,
-        uncorrected_before=before,
-        uncorrected_after=after,
-        terms=[CorrectionTerm(name=t.name, energy=t.energy, uncertainty=t.uncertainty) for t in terms],
-    )
+    """Return the correction that a preset's runs get."""
+    used = hubbard_u_of(start, preset)
+    return correction_record(before, after, end, str(preset.corrections.value), used, preset.potcar_symbols)
 
 
 @contextmanager

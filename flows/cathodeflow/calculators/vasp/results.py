@@ -65,6 +65,12 @@ def interventions_in(folder: Path) -> tuple[Intervention, ...]:
     return interventions(correction for entry in log for correction in entry.get("corrections") or ())
 
 
+def custodian_folders(folder: Path) -> list[Path]:
+    """Return the folders of runs that custodian has watched: a launch folder itself, and those up to two below."""
+    logs = (found for depth in ("", "*/", "*/*/") for found in folder.glob(f"{depth}custodian.json*"))
+    return sorted({found.parent for found in logs})
+
+
 def stopped_at_walltime(done: Iterable[Intervention]) -> bool:
     """Say whether the walltime handler ended the run."""
     return any(_WALLTIME_ERROR in intervention.errors for intervention in done)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from cathodeflow.campaign.policy import Failure, JobView
     from cathodeflow.dispatch.workflows import WorkflowState
 
-COLLECTION = FOLLOW_UPS
-
 
 @dataclass(frozen=True)
 class FollowUpStage(StageWork):
@@ -55,7 +53,7 @@ class FollowUpStage(StageWork):
 
     def settled(self) -> dict[str, Outcome]:
         """Return the branches that are written."""
-        found = self.context.project.database[COLLECTION].find(
+        found = self.context.project.database[FOLLOW_UPS].find(
             {"campaign": self.context.campaign.id}, {"key": 1, "branch": 1, "outcome": 1}
         )
         return {follow_up_key(d["key"], Branch(d["branch"])): Outcome(d["outcome"]) for d in found}
@@ -179,7 +177,7 @@ class FollowUpStage(StageWork):
                 **fields,
             }
         )
-        transitions.record_once(self.context.project, COLLECTION, record)
+        transitions.record_once(self.context.project, FOLLOW_UPS, record)
 
     @cached_property
     def _crystals(self) -> dict[str, dict[str, Any]]:
