@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.attempt import Attempt, write_attempt
+from cathodeflow.dispatch.slurm.notes import STORE_AWAY
 from cathodeflow.errors import CathodeflowError, StoreError
 from cathodeflow.settings import get_settings
 from cathodeflow.storage.outbox import Outbox, Undelivered
@@ -380,7 +381,7 @@ def main() -> int:
         work(parse())
     except CathodeflowError as error:
         say(str(error))
-        return StoreError.exit_code if isinstance(error, StoreError) else error.exit_code
+        return STORE_AWAY if isinstance(error, StoreError) else error.exit_code
     return 0
 
 

@@ -19,7 +19,7 @@ from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.dispatch.launchpad import add_workflow_once
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.repair import repair
-from cathodeflow.errors import StoreError
+from cathodeflow.dispatch.slurm.notes import STORE_AWAY
 from cathodeflow.storage.connection import Project, create_project, open_project
 from cathodeflow.storage.outbox import ENDING, FOLDER, LEFT
 
@@ -102,7 +102,7 @@ def left_by_a_job(project: Project, server: MongoServer, kill: bool) -> None:
         wait_for(lambda: outbox(project) is not None and any(outbox(project).glob("*.bson")))  # type: ignore[union-attr]
         worker.send_signal(signal.SIGKILL)
     said, _ = worker.communicate(timeout=60)
-    assert worker.returncode == (-signal.SIGKILL if kill else StoreError.exit_code), said
+    assert worker.returncode == (-signal.SIGKILL if kill else STORE_AWAY), said
     box = outbox(project)
     assert box is not None
     if not kill:

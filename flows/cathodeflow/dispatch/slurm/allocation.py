@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from cathodeflow.dispatch.slurm.commands import call
-from cathodeflow.dispatch.slurm.notes import Death, write_death
-from cathodeflow.errors import MissingDependencyError, SchedulerError, StoreError
+from cathodeflow.dispatch.slurm.notes import STORE_AWAY, Death, write_death
+from cathodeflow.errors import MissingDependencyError, SchedulerError
 
 POLL_S = 0.2
 MOST_RESTARTS = 20
@@ -271,7 +271,7 @@ class Allocation:
         """Whether an exit was rather the job's doing than the worker's."""
         slot.exits += 1
         lived = time.monotonic() - slot.started >= LIVED_S
-        return lived and slot.exits <= MOST_EXITS and code != StoreError.exit_code
+        return lived and slot.exits <= MOST_EXITS and code != STORE_AWAY
 
     def _note(self, pid: int, code: int) -> None:
         """Write down a death, unless the allocation itself is ending: Slurm then says why.

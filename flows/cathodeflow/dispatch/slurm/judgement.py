@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cathodeflow.dispatch.slurm.notes import Death, read_death
+from cathodeflow.dispatch.slurm.notes import STORE_AWAY, Death, read_death
 from cathodeflow.dispatch.slurm.truth import Finding, SlurmTruth, Standing
-from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import Reason
 
 
@@ -74,7 +73,7 @@ _TOLD_BY_SLURM = frozenset({Reason.OUT_OF_MEMORY, Reason.NODE_FAIL, Reason.PREEM
 
 def _of_the_dead(death: Death) -> Judgement:
     where = f"worker {death.pid} on {death.host}"
-    if death.exit_code == StoreError.exit_code:
+    if death.exit_code == STORE_AWAY:
         return Judgement(Reason.VANISHED, f"{where} gave up waiting for the store")
     if death.exit_code:
         return Judgement(Reason.EXIT_CODE, f"{where} was ended by its job with exit code {death.exit_code}")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path("logs") / "slurm" / "deaths"
+
+STORE_AWAY = os.EX_TEMPFAIL
+"""Exit code of a worker that gave up waiting for the store. None that a job may end its process with: those programs
+exit with small numbers, and such an end is the job's failure."""
 
 
 @dataclass(frozen=True)

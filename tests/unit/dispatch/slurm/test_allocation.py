@@ -26,7 +26,7 @@ from cathodeflow.dispatch.slurm.allocation import (
     times,
     worker_command,
 )
-from cathodeflow.errors import StoreError
+from cathodeflow.dispatch.slurm.notes import STORE_AWAY
 
 
 @given(st.integers(1, 16), st.integers(0, 64), st.integers(0, 8))
@@ -143,5 +143,4 @@ def test_a_worker_that_gave_up_waiting_for_the_store_is_not_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(allocation, "LIVED_S", 0.0)
-    code = StoreError.exit_code
-    assert run_with(tmp_path, monkeypatch, f"raise SystemExit({code})").restarts == 0
+    assert run_with(tmp_path, monkeypatch, f"raise SystemExit({STORE_AWAY})").restarts == 0

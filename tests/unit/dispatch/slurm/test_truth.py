@@ -10,9 +10,8 @@ import pytest
 
 from cathodeflow.dispatch.slurm.answers import SlurmJob
 from cathodeflow.dispatch.slurm.judgement import judge, judge_launches, slurm_job_of
-from cathodeflow.dispatch.slurm.notes import Death, read_death, write_death
+from cathodeflow.dispatch.slurm.notes import STORE_AWAY, Death, read_death, write_death
 from cathodeflow.dispatch.slurm.truth import Finding, SlurmTruth, Standing
-from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import Reason
 
 QUEUE_LINE = "{}|{}|N/A|{}|None|2026-11-21T13:39:47|n1|cpu|cflow-x|(null)"
@@ -114,16 +113,17 @@ def test_a_worker_that_died_before_its_allocation_ended_is_told_from_it(state: s
     assert judgement.reason == Reason.VANISHED
 
 
-def test_the_exit_of_a_job_is_no_kill_and_a_store_that_stayed_away_no_fault_of_the_job() -> None:
+@pytest.mark.parametrize("code", [1, 3, 9])  # 3 is what our own commands return where the store stays away
+def test_the_exit_of_a_job_is_no_kill_and_a_store_that_stayed_away_no_fault_of_the_job(code: int) -> None:
     running = Finding(Standing.RUNNING, SlurmJob("7", "RUNNING"))
-    by_job = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=9))
-    by_store = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=StoreError.exit_code))
+    by_job = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=code))
+    by_store = judge(running, Death("n1", 42, 0, out_of_memory=False, exit_code=STORE_AWAY))
     silent = judge(running, Death("n1", 42, 0, out_of_memory=False))
     assert by_job is not None
     assert by_store is not None
     assert silent is not None
     assert (by_job.reason, by_store.reason, silent.reason) == (Reason.EXIT_CODE, Reason.VANISHED, Reason.VANISHED)
-    assert "exit code 9" in by_job.message
+    assert f"exit code {code}" in by_job.message
 
 
 def test_a_job_that_ended_well_without_its_result_has_vanished() -> None:
