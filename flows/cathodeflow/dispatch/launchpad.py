@@ -99,6 +99,16 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
         file = self.project.file
         return nullcontext() if file is None else file.transaction(keep=(RuntimeError,))
 
+    def alone_with(self, fw_id: int) -> AbstractContextManager[Any]:
+        """Keep all others from a job's workflow during several operations on it: what is read inside stays true.
+
+        Parameters
+        ----------
+        fw_id : int
+            Any firework of the workflow. Here a transaction keeps all others away; on a server its lock does.
+        """
+        return self.transaction()
+
     def tuneup(self, bkground: bool = True) -> None:
         """Make the indexes of FireWorks' collections: fewer than FireWorks asks for, as each costs writes."""
         ensure_indexes(self.project, INDEXES)
@@ -325,11 +335,12 @@ def rerun(project: Project, fw_ids: Iterable[int], changes: Mapping[str, Any] | 
     again: list[int] = []
     with launchpad.transaction():
         for fw_id in fw_ids:
-            for failed in _failed_in_workflow(launchpad, fw_id):
-                if failed not in again:
-                    if changes:
-                        launchpad.update_spec([failed], dict(changes))
-                    again.extend(launchpad.rerun_fw(failed, rerun_duplicates=False))
+            with launchpad.alone_with(fw_id):
+                for failed in _failed_in_workflow(launchpad, fw_id):
+                    if failed not in again:
+                        if changes:
+                            launchpad.update_spec([failed], dict(changes))
+                        again.extend(launchpad.rerun_fw(failed, rerun_duplicates=False))
     return again
 
 
@@ -357,19 +368,25 @@ def take_back_rerun(project: Project, fw_ids: Iterable[int]) -> list[int]:
     taken: list[int] = []
     with launchpad.transaction():
         for fw_id in fw_ids:
-            found = launchpad.fireworks.find_one({"fw_id": fw_id, "state": {"$in": ["READY", "WAITING"]}})
-            if found is None or found["launches"] or not found["archived_launches"]:
-                continue
-            *earlier, last = sorted(found["archived_launches"])
-            state = (launchpad.launches.find_one({"launch_id": last}, {"state": 1}) or {}).get("state", "FIZZLED")
-            changed = launchpad.fireworks.update_one(
-                {"fw_id": fw_id, "state": found["state"]},
-                {"$set": {"state": state, "launches": [last], "archived_launches": earlier}},
-            )
-            if changed.modified_count:
-                launchpad._refresh_wf(fw_id)  # noqa: SLF001 - FireWorks has no public way
-                taken.append(fw_id)
+            with launchpad.alone_with(fw_id):
+                if _take_back(launchpad, fw_id):
+                    taken.append(fw_id)
     return taken
+
+
+def _take_back(launchpad: ProjectLaunchPad, fw_id: int) -> bool:
+    found = launchpad.fireworks.find_one({"fw_id": fw_id, "state": {"$in": ["READY", "WAITING"]}})
+    if found is None or found["launches"] or not found["archived_launches"]:
+        return False
+    *earlier, last = sorted(found["archived_launches"])
+    state = (launchpad.launches.find_one({"launch_id": last}, {"state": 1}) or {}).get("state", "FIZZLED")
+    changed = launchpad.fireworks.update_one(
+        {"fw_id": fw_id, "state": found["state"]},
+        {"$set": {"state": state, "launches": [last], "archived_launches": earlier}},
+    )
+    if changed.modified_count:
+        launchpad._refresh_wf(fw_id)  # noqa: SLF001 - FireWorks has no public way
+    return bool(changed.modified_count)
 
 
 def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:

@@ -164,13 +164,16 @@ def _process_lives(launch: dict[str, Any]) -> bool:
 def _set_right(
     launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None, give_up_after: int, judgement: Judgement | None
 ) -> LostRun | None:
-    """Adopt or rerun one job in one transaction; None when another process was first."""
+    """Adopt or rerun one job, alone with its workflow; None when another process was first."""
     from fireworks.core.firework import FWAction
 
     from cathodeflow.dispatch.launchpad import CONTINUE_FROM
 
     project = launchpad.project
-    with launchpad.transaction():
+    fw_id = (launchpad.launches.find_one({"launch_id": launch_id}, {"fw_id": 1}) or {}).get("fw_id")
+    if fw_id is None:
+        return None
+    with launchpad.alone_with(fw_id):
         launch = launchpad.launches.find_one({"launch_id": launch_id})
         if launch is None or launch["state"] not in {"RESERVED", "RUNNING"}:
             return None

@@ -7,10 +7,12 @@ queue is looked through once for many claims.
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from fireworks.core.launchpad import LockedWorkflowError
 
 from cathodeflow.dispatch.jobs import FIREWORKS, INDEXES, WORKFLOWS
 from cathodeflow.dispatch.launchpad import ProjectLaunchPad
-from cathodeflow.dispatch.workflow_lock import WorkflowLock, moment, pack, this_process, write_pending
+from cathodeflow.dispatch.workflow_lock import WorkflowLock, lock_or_join, moment, pack, this_process, write_pending
 from cathodeflow.storage.collections import CAMPAIGNS, IndexSpec, ensure_indexes
 
 if TYPE_CHECKING:
@@ -60,8 +62,19 @@ class ServerLaunchPad(ProjectLaunchPad):
 
     def __init__(self, project: Project, strm_lvl: str = "WARNING") -> None:
         super().__init__(project, strm_lvl)
-        self.held_locks: list[WorkflowLock] = []
+        self._of_thread = threading.local()  # a dashboard acts from several
         self._pages: dict[str, tuple[float, deque[int]]] = {}
+
+    @property
+    def held_locks(self) -> list[WorkflowLock]:
+        """The locks that this thread holds, the latest last."""
+        held: list[WorkflowLock] = self._of_thread.__dict__.setdefault("locks", [])
+        return held
+
+    def alone_with(self, fw_id: int) -> AbstractContextManager[Any]:
+        """Hold the lock of a job's workflow; what takes it inside joins. A job without a workflow has none."""
+        there = self.workflows.find_one({"nodes": fw_id}, {"_id": 1}) is not None
+        return WorkflowLock(self, fw_id) if there else nullcontext()
 
     def tuneup(self, bkground: bool = True) -> None:
         """Make the indexes of FireWorks' collections."""
@@ -169,7 +182,7 @@ class ServerLaunchPad(ProjectLaunchPad):
         from pymongo.errors import PyMongoError
 
         try:
-            with WorkflowLock(self, fw_id):
+            with lock_or_join(self, fw_id):
                 wf = self.get_wf_by_fw_id_lzyfw(fw_id)
                 self._update_wf(wf, wf.refresh(fw_id))
         except (PyMongoError, LockedWorkflowError):

@@ -14,6 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
@@ -90,6 +91,8 @@ class WorkflowLock:
         Names this very locking: the workflow is only written, and the lock only taken off, while it stands.
     workflow : object
         `_id` of the workflow.
+    nodes : frozenset of int
+        Its fireworks when it was locked.
     """
 
     _active: set[str] = set()  # tokens of this process that are in use; others of its own were left by an error
@@ -99,6 +102,7 @@ class WorkflowLock:
         self.fw_id = fw_id
         self.token = uuid.uuid4().hex
         self.workflow: Any = None
+        self.nodes: frozenset[int] = frozenset()
         self.tokens = [self.token]
 
     def insert(self, document: dict[str, Any]) -> Self:
@@ -173,9 +177,9 @@ class WorkflowLock:
 
     def _take(self, workflows: Any) -> bool:
         free = {"nodes": self.fw_id, "locked.token": None}
-        got = workflows.find_one_and_update(free, {"$set": {"locked": self.document()}}, {"_id": 1})
+        got = workflows.find_one_and_update(free, {"$set": {"locked": self.document()}}, {"nodes": 1})
         if got is not None:
-            self.workflow = got["_id"]
+            self.workflow, self.nodes = got["_id"], frozenset(got["nodes"])
             return True
         there = workflows.find_one({"nodes": self.fw_id}, {"locked": 1})
         if there is None:
@@ -195,7 +199,7 @@ class WorkflowLock:
         )
         if taken is None:
             return False
-        self.workflow = taken["_id"]
+        self.workflow, self.nodes = taken["_id"], frozenset(taken["nodes"])
         write_pending(self.launchpad, taken.get("pending"))
         return True
 
@@ -252,10 +256,17 @@ def write_pending(launchpad: ServerLaunchPad, pending: dict[str, Any] | None) ->
             launchpad.fireworks.replace_one({"fw_id": document["fw_id"], "state": was}, document)
 
 
+def lock_or_join(launchpad: ServerLaunchPad, fw_id: int) -> AbstractContextManager[Any]:
+    """Return the lock of a job's workflow, or nothing to wait for where this thread holds it already."""
+    if any(fw_id in lock.nodes for lock in launchpad.held_locks):
+        return nullcontext()
+    return WorkflowLock(launchpad, fw_id)
+
+
 def _lock_for(launchpad: Any, fw_id: int, *args: Any, **options: Any) -> Any:
     """Stand in for FireWorks' `WFLock`, which its methods look up by name."""
     if hasattr(launchpad, "held_locks"):
-        return WorkflowLock(launchpad, fw_id)
+        return lock_or_join(launchpad, fw_id)
     return WFLock(launchpad, fw_id, *args, **options)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,4 +144,20 @@ def test_every_operation_named_atomic_exists_and_joins_one_transaction(project: 
     with pytest.raises(ZeroDivisionError), launchpad.transaction():  # noqa: PT012  the raise is what is tested
         launchpad.defuse_fw(1)
         raise ZeroDivisionError
+    assert count_states(project) == {"READY": 1}
+
+
+def test_two_who_run_a_failed_job_again_at_once_run_it_once(project: Project) -> None:
+    (fw_id,) = add_workflow_once(project, noop(1), **MARKS).fw_ids
+    project_launchpad(project).mark_fizzled(claim(project).launches[-1].launch_id)
+    command = (
+        "import sys; from pathlib import Path; from cathodeflow.storage.connection import open_project;"
+        "from cathodeflow.dispatch.launchpad import rerun;"
+        "print(len(rerun(open_project(Path(sys.argv[1])), [int(sys.argv[2])])))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", command, str(project.folder), str(fw_id)], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert sorted(int(process.communicate()[0]) for process in both) == [0, 1]
     assert count_states(project) == {"READY": 1}
