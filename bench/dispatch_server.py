@@ -1,7 +1,7 @@
 """No-op jobs per second of one worker on a MongoDB server, beside plain FireWorks on the same server in the same run.
 
 Run as ``python bench/dispatch_server.py [QUEUED …]``. Uses a `mongod` on PATH, else mongo-java-server (`make
-services`).
+services`). On a busy machine the CPU seconds of worker and server together say more than seconds.
 The peer is `rapidfire` of FireWorks' own LaunchPad with its own indexes and the same jobs, as `rlaunch rapidfire` runs.
 """
 
@@ -11,20 +11,49 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-RUN_AT_MOST = 200
+RUN_AT_MOST = 500  # so that some looks through the queue are among them
 PEER_AT_MOST = 60
 PEER_LONGEST = 5_000  # the peer's cost grows with the queue: a longer one only takes longer
 AIM_PER_S = 20.0
 AIM_RATIO = 1.5
 
 
-def our_rate(queued: int, folder: Path, uri: str) -> tuple[float, float]:
-    """Return jobs per second, and per CPU second of the worker."""
+class Rates(NamedTuple):
+    """What one length of the queue gave.
+
+    Attributes
+    ----------
+    per_s, per_cpu_s : float
+        Jobs per second, and per CPU second of the worker.
+    per_cpu_s_of_both : float
+        Jobs per CPU second of worker and server.
+    added_per_s : float
+        Workflows added per second.
+    """
+
+    per_s: float
+    per_cpu_s: float
+    per_cpu_s_of_both: float
+    added_per_s: float
+
+
+def cpu_of(server: Any) -> float:
+    """CPU seconds that the server has used so far."""
+    import psutil
+
+    times = psutil.Process(server.process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def our_rates(queued: int, folder: Path, server: Any) -> Rates:
+    """Measure one worker of ours."""
     import jobflow
     from bench.store import rate, workflows
     from fireworks.core import rocket
@@ -33,15 +62,20 @@ def our_rate(queued: int, folder: Path, uri: str) -> tuple[float, float]:
     from cathodeflow.dispatch.worker import Worker, WorkerOptions
     from cathodeflow.storage.connection import create_project
 
-    project = create_project(folder / f"ours-{queued}", f"{uri}/ours{queued}")
-    project_launchpad(project).bulk_add_wfs(workflows(queued))
+    project = create_project(folder / f"ours-{queued}", server.database_uri(f"ours{queued}"))
+    made = workflows(queued)
+    began = time.perf_counter()
+    project_launchpad(project).bulk_add_wfs(made)
+    added_per_s = queued / (time.perf_counter() - began)
     jobflow.SETTINGS.JOB_STORE = project.job_store()
     rocket.PRINT_FW_JSON = False  # as in the worker's process
     worker = Worker(project, WorkerOptions(project.folder, campaign="c"))
     rate(worker.run_one, 1)
-    rates = rate(worker.run_one, min(queued - 1, RUN_AT_MOST))
+    count, before = min(queued - 1, RUN_AT_MOST), cpu_of(server)
+    per_s, per_cpu_s = rate(worker.run_one, count)
+    of_both = count / (count / per_cpu_s + cpu_of(server) - before)
     project.client.drop_database(project.database_name)
-    return rates
+    return Rates(per_s, per_cpu_s, of_both, added_per_s)
 
 
 def peer_rate(queued: int, folder: Path, uri: str) -> tuple[float, float]:
@@ -94,17 +128,20 @@ def main() -> None:
         server.start()
         try:
             for queued in lengths:
-                ours, ours_cpu = our_rate(queued, folder, server.uri)
-                first = first or ours
+                ours = our_rates(queued, folder, server)
+                first = first or ours.per_s
                 print(
-                    f"{queued:>6} queued: {ours:5.1f} jobs/s (aim {AIM_PER_S:.0f}), {ours_cpu:5.1f} per CPU second, "
-                    f"{first / ours:4.2f} times slower than the first (aim {AIM_RATIO})",
+                    f"{queued:>6} queued: {ours.per_s:5.1f} jobs/s (aim {AIM_PER_S:.0f}), "
+                    f"{first / ours.per_s:4.2f} times slower than the first (aim {AIM_RATIO}), "
+                    f"{ours.per_cpu_s:5.1f} per CPU second, {ours.per_cpu_s_of_both:5.1f} of worker and server; "
+                    f"added {ours.added_per_s:.0f} workflows/s",
                     end="",
                 )
                 if queued <= PEER_LONGEST:
                     peer, peer_cpu = peer_rate(queued, folder, server.uri)
                     print(
-                        f"; plain FireWorks {peer:5.1f} jobs/s, {peer_cpu:5.1f} per CPU second: {ours / peer:.1f}x",
+                        f"; plain FireWorks {peer:5.1f} jobs/s, {peer_cpu:5.1f} per CPU second: "
+                        f"{ours.per_s / peer:.1f}x",
                         end="",
                     )
                 print(flush=True)

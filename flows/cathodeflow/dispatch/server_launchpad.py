@@ -39,7 +39,7 @@ SERVER_INDEXES: tuple[IndexSpec, ...] = (
     IndexSpec(FIREWORKS, (("claimed_by.token", 1),), unique=True, sparse=True),
 )
 BULK = 200  # workflows written together
-PAGE = 200  # jobs seen at one look through the queue
+PAGE = 1000  # jobs seen at one look through the queue
 PAGE_S = 1.0  # for so long a job of higher priority may wait behind those seen
 LOOKS_SHARE = 0.1  # of a worker's time spent on looking, at most: where a look takes long, pages last longer
 UNLOADABLE = (

@@ -136,6 +136,7 @@ class Queue(_Section):
     signal_s: int = Field(120, ge=0, description="Seconds before the end at which workers are told to stop.")
     max_running: int = Field(4, ge=1, description="Allocations at once, waiting ones included.")
     max_queued: int = Field(2, ge=1, description="Allocations that wait at once.")
+    array: bool = Field(False, description="Equal allocations that are submitted together go as one job array.")
     slots: int = Field(1, ge=1, description="Jobs at once in one allocation; cores and GPUs are dealt out to them.")
     busy_s: float = Field(600.0, gt=0, description="Seconds of work per slot that are worth another allocation.")
     linger_s: float = Field(30.0, ge=0, description="How long an allocation out of work waits for more before it ends.")
@@ -157,6 +158,12 @@ class Queue(_Section):
             raise ValueError("max_queued counts within max_running and cannot be more")
         if self.signal_s >= self.time_s:
             raise ValueError("signal_s must be less than the time of an allocation")
+        if self.max_time is not None and seconds_of(self.max_time) < self.time_s:
+            raise ValueError(f"max_time {self.max_time} is less than time {self.time}")
+        if self.max_memory is not None and self.memory is None:
+            raise ValueError("max_memory needs memory: without it a job that ran out gets all memory of a node")
+        if self.max_memory and self.memory and mebibytes_of(self.max_memory) < mebibytes_of(self.memory):
+            raise ValueError(f"max_memory {self.max_memory} is less than memory {self.memory}")
         return self
 
     @property

@@ -18,6 +18,11 @@ PENDING = frozenset(
 )
 RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
 
+_NEVER = re.compile(
+    r"Partition(?:Time|Node)Limit|BadConstraints|Invalid(?:Account|QOS)|(?:QOS|Assoc)Max\w*Per(?:Job|Node)\w*"
+)
+"""Why a job waits, in squeue's words, that no waiting ends: it asks for more than it can ever be given."""
+
 _REASONS = {
     "TIMEOUT": Reason.TIMEOUT,
     "DEADLINE": Reason.TIMEOUT,
@@ -50,6 +55,8 @@ class SlurmJob:
         As it was submitted; sacct gives the name only.
     over_memory : bool
         A step was ended for memory, or used all the job had asked for and was killed.
+    waits_for : str
+        Why it waits, in squeue's words.
     """
 
     job_id: str
@@ -61,6 +68,7 @@ class SlurmJob:
     comment: str = ""
     partition: str = ""
     over_memory: bool = False
+    waits_for: str = ""
 
     @property
     def pending(self) -> bool:
@@ -76,6 +84,11 @@ class SlurmJob:
     def ended(self) -> bool:
         """Whether it is over."""
         return not self.pending and not self.running
+
+    @property
+    def waits_in_vain(self) -> bool:
+        """Whether it waits for what it can never be given."""
+        return self.pending and _NEVER.fullmatch(self.waits_for) is not None
 
     @property
     def reason(self) -> Reason | None:
@@ -110,11 +123,12 @@ def parse_squeue(text: str) -> list[SlurmJob]:
         parts = line.split("|", 9)
         if len(parts) < 10:
             continue
-        job_id, _array, _task, state, _reason, _end, nodes, partition, name, comment = parts
+        job_id, _array, _task, state, why, _end, nodes, partition, name, comment = parts
         said = "" if comment == "(null)" else comment
-        found.append(
-            SlurmJob(job_id.strip(), state.split()[0], nodes=nodes, name=name, comment=said, partition=partition)
+        job = SlurmJob(
+            job_id.strip(), state.split()[0], nodes=nodes, name=name, comment=said, partition=partition, waits_for=why
         )
+        found += [replace(job, job_id=task) for task in array_tasks(job.job_id)]
     return found
 
 
@@ -142,11 +156,27 @@ def parse_sacct(text: str) -> dict[str, SlurmJob]:
         exit_code, number = _exit_of(code)
         parent, _, step = job_id.partition(".")
         if not step:
-            jobs[parent] = SlurmJob(parent, state, exit_code, number, _node_list(nodes), name)
-            asked[parent] = memory_mib(required)
+            for task in array_tasks(parent):
+                jobs[task] = SlurmJob(task, state, exit_code, number, _node_list(nodes), name)
+                asked[task] = memory_mib(required)
         elif parent in jobs and _over_memory(state, number, memory_mib(resident), asked[parent]):
             jobs[parent] = replace(jobs[parent], over_memory=True)
     return jobs
+
+
+def array_tasks(job_id: str) -> list[str]:
+    """Return the jobs that an id stands for: tasks of an array that never began share one, `79_[0,4-9:2%3]`."""
+    found = re.fullmatch(r"(\d+)_\[([\d,:-]+)(?:%\d+)?\]", job_id)
+    if found is None:
+        return [job_id]
+    tasks: list[str] = []
+    for part in found[2].split(","):
+        ends = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if ends is None:
+            return [job_id]
+        first, last, step = int(ends[1]), int(ends[2] or ends[1]), int(ends[3] or 1)
+        tasks += [f"{found[1]}_{task}" for task in range(first, last + 1, max(step, 1))]
+    return tasks
 
 
 def memory_mib(text: str) -> float | None:

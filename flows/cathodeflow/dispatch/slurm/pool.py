@@ -11,7 +11,7 @@ from cathodeflow.dispatch.sites import Category
 from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.commands import call
 from cathodeflow.dispatch.slurm.submissions import SubmissionRecord
-from cathodeflow.dispatch.slurm.submit import LOGS, settle, submit_needed
+from cathodeflow.dispatch.slurm.submit import LOGS, Size, settle, size_of, submit_needed
 from cathodeflow.dispatch.slurm.truth import SlurmTruth
 from cathodeflow.errors import MissingDependencyError, SchedulerError
 
@@ -55,7 +55,8 @@ class SitePool:
         self._campaign = campaign
         self._site = site
         self._estimates = Estimates(project, campaign)
-        self._refused: dict[Category, tuple[int, float]] = {}  # how often in a row, and when to try again
+        # How often in a row, and when to try again: each size for itself, since Slurm may refuse the larger one only.
+        self._refused: dict[tuple[Category, Size], tuple[int, float]] = {}
         self._messages: list[str] = []
         self._said: dict[str, float] = {}
         self._finishing = False
@@ -73,6 +74,7 @@ class SitePool:
         truth = SlurmTruth()
         over = settle(self._project, self._site.name, truth)
         died = sum(self._judge(record) for record in over if record.campaign == self._campaign)
+        self._take_back_what_waits_in_vain(truth)
         for complaint in truth.complaints:
             self._say(complaint)
         self._answered = not truth.complaints
@@ -90,32 +92,61 @@ class SitePool:
         Without that, a broken environment would be submitted again with every tick.
         """
         stored = self._project.get(submissions.SUBMISSIONS, record.token) or {}
-        outcome, category = str(stored.get("outcome")), Category(record.category)
+        outcome, category, size = str(stored.get("outcome")), Category(record.category), size_of(record)
         if outcome in _ENDED_WELL:
-            self._refused.pop(category, None)
+            self._refused.pop((category, size), None)
             return False
-        message = f"allocation {stored.get('job_id')} for {category} ended: {outcome}"
+        message = f"allocation {stored.get('job_id')} for {category}{size} ended: {outcome}"
         if outcome == "FAILED":
-            delay = self._put_off(category)
+            delay = self._put_off(category, size)
             message += f"; the next is submitted in {delay:g} s at the earliest, see its log in {LOGS}"
         self._say(message)
         return True
 
-    def _put_off(self, category: Category) -> float:
-        times, _ = self._refused.get(category, (0, 0.0))
+    def _put_off(self, category: Category, size: Size) -> float:
+        times, _ = self._refused.get((category, size), (0, 0.0))
         delay = min(FIRST_DELAY_S * 2.0**times, LONGEST_DELAY_S)
-        self._refused[category] = times + 1, time.monotonic() + delay
+        self._refused[category, size] = times + 1, time.monotonic() + delay
         return delay
 
     def _submit_all(self) -> None:
         for category in self._site.site.workers:
-            if time.monotonic() < self._refused.get(category, (0, 0.0))[1]:
+            waiting = [
+                size
+                for (refused, size), (_, until) in self._refused.items()
+                if refused == category and time.monotonic() < until
+            ]
+            done = submit_needed(self._project, self._site, self._campaign, category, self._estimates, put_off=waiting)
+            for size, error in done.refused.items():
+                delay = self._put_off(category, size)
+                self._say(
+                    f"nothing was submitted for {category}{size}, tried again in {delay:g} s: {error}"
+                    f"{self._remedy(category, size)}"
+                )
+
+    def _take_back_what_waits_in_vain(self, truth: SlurmTruth) -> None:
+        """Cancel what Slurm will never start, or it would keep its seats from all others."""
+        waiting = {job.job_id: job for job in truth.queue() or () if job.waits_in_vain}
+        for record in self._mine() if waiting else ():
+            job = waiting.get(record.job_id or "")
+            if job is None:
                 continue
-            try:
-                submit_needed(self._project, self._site, self._campaign, category, self._estimates)
-            except (SchedulerError, MissingDependencyError) as error:
-                delay = self._put_off(category)
-                self._say(f"nothing was submitted for {category}, tried again in {delay:g} s: {error}")
+            category, size = Category(record.category), size_of(record)
+            self._cancel([job.job_id], ["--state=PENDING"])
+            delay = self._put_off(category, size)
+            self._say(
+                f"allocation {job.job_id} for {category}{size} was taken back, since Slurm would never start it "
+                f"({job.waits_for}); tried again in {delay:g} s{self._remedy(category, size)}"
+            )
+
+    def _remedy(self, category: Category, size: Size) -> str:
+        """Say what to change where only an allocation larger than usual is refused."""
+        keys = [
+            key for key, factor in (("max_time", size.time_factor), ("max_memory", size.memory_factor)) if factor != 1.0
+        ]
+        if not keys:
+            return ""
+        return f"; {' and '.join(keys)} of workers.{category} in {self._site.folder / 'site.yaml'} set the limit"
 
     def alive(self) -> int:
         """Return how many allocations of the campaign wait or run; none that the driver has to wait for at its end."""

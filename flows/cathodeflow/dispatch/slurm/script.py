@@ -48,10 +48,26 @@ def job_name(token: str) -> str:
     return f"cflow-{token}"
 
 
-def token_of(name: str) -> str | None:
-    """Return the token in a Slurm job's name, None when it is none of ours."""
+def token_of(name: str, job_id: str = "") -> str | None:
+    """Return the token of a Slurm job, None when it is none of ours.
+
+    Parameters
+    ----------
+    name : str
+        The job's.
+    job_id : str
+        As squeue writes it. The tasks of an array share a name; each has its number as the end of its token.
+    """
     found = re.fullmatch(r"cflow-([0-9a-z-]+)", name)
-    return None if found is None else found[1]
+    if found is None:
+        return None
+    task = re.search(r"_(\d+)$", job_id)
+    return found[1] if task is None else task_token(found[1], int(task[1]))
+
+
+def task_token(array: str, task: int) -> str:
+    """Return the token of one task of an array."""
+    return f"{array}-{task}"
 
 
 def comment(project_id: str, request: Request) -> str:
@@ -183,5 +199,15 @@ def _fill(template: Path | None, values: Mapping[str, object]) -> str:
 
 
 def sbatch_command(script: Path, project_id: str, request: Request, further: Sequence[str] = ()) -> list[str]:
-    """Return the command that submits a script."""
-    return ["sbatch", "--parsable", f"--comment={comment(project_id, request)}", *further, str(script)]
+    """Return the command that submits a script.
+
+    What a submission is found by, and that Slurm must not start it twice, is said here as well: options of the command
+    go before those of the script, and a site's own template may lack them.
+    """
+    kept = [f"--job-name={job_name(request.token)}", f"--comment={comment(project_id, request)}", "--no-requeue"]
+    return ["sbatch", "--parsable", *kept, *further, str(script)]
+
+
+def array_option(tasks: int) -> str:
+    """Return the option of sbatch that makes so many equal tasks of a script."""
+    return f"--array=0-{tasks - 1}"

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.jobs import FIREWORKS
+from cathodeflow.dispatch.slurm.script import task_token
 from cathodeflow.records.document import Document, Moment, in_utc, now
 from cathodeflow.storage.collections import IndexSpec, ensure_indexes
 
@@ -59,6 +60,8 @@ class SubmissionRecord(Document):
         Whether it still counts.
     time_factor, memory_factor : float
         Times what the site gives.
+    task : int or None
+        Its number in the array it was submitted with; None for a job of its own.
     job_id : str or None
         Slurm's.
     outcome : str or None
@@ -74,6 +77,7 @@ class SubmissionRecord(Document):
     waiting_seat: str | None = None
     time_factor: float = 1.0
     memory_factor: float = 1.0
+    task: int | None = None
     job_id: str | None = None
     outcome: str | None = None
     submitted_at: Moment | None = None
@@ -81,8 +85,13 @@ class SubmissionRecord(Document):
 
     @property
     def token(self) -> str:
-        """What the Slurm job's name and comment carry."""
+        """What names this submission for good."""
         return self.id
+
+    @property
+    def name_token(self) -> str:
+        """What the Slurm job's name and comment carry: for a task of an array, the token of the array."""
+        return self.id if self.task is None else self.id.removesuffix(f"-{self.task}")
 
 
 @dataclass(frozen=True)
@@ -115,10 +124,30 @@ def prepare(project: Project) -> None:
     ensure_indexes(project, INDEXES)
 
 
+def new_token() -> str:
+    """Return a token that nothing else carries."""
+    return secrets.token_hex(6)
+
+
 def reserve(
-    project: Project, budget: Budget, campaign: str, time_factor: float = 1.0, memory_factor: float = 1.0
+    project: Project,
+    budget: Budget,
+    campaign: str,
+    time_factor: float = 1.0,
+    memory_factor: float = 1.0,
+    array: str | None = None,
+    task: int | None = None,
 ) -> SubmissionRecord | None:
     """Take a seat and write the intention to submit, in one atomic insert.
+
+    Parameters
+    ----------
+    project, budget, campaign
+        For whom, and how many seats there are.
+    time_factor, memory_factor : float
+        Times what the site gives.
+    array, task : str, int, optional
+        Token of the array and number in it; without them it is a job of its own.
 
     Returns
     -------
@@ -127,6 +156,7 @@ def reserve(
     """
     from pymongo.errors import DuplicateKeyError
 
+    own = new_token() if array is None or task is None else task_token(array, task)
     while True:
         held = open_submissions(project, budget.site)
         seats = budget.seats([record.seat for record in held], "", budget.max_running)
@@ -134,7 +164,7 @@ def reserve(
         if not seats or not waiting:
             return None
         record = SubmissionRecord(
-            id=secrets.token_hex(6),
+            id=own,
             site=budget.site,
             category=budget.category.value,
             campaign=campaign,
@@ -142,6 +172,7 @@ def reserve(
             waiting_seat=waiting[0],
             time_factor=time_factor,
             memory_factor=memory_factor,
+            task=task,
         )
         try:
             project.database[SUBMISSIONS].insert_one(record.to_mongo())

@@ -7,8 +7,10 @@ token, and the name of the Slurm job says whether sbatch was reached. Nothing is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +20,10 @@ from cathodeflow.dispatch.launchpad import MEMORY_FACTOR, TIME_FACTOR
 from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.commands import SUBMIT_PATIENCE_S, call, clean_environment
 from cathodeflow.dispatch.slurm.need import Work, allocations_wanted
-from cathodeflow.dispatch.slurm.script import Request, render, sbatch_command, token_of
+from cathodeflow.dispatch.slurm.script import Request, array_option, job_name, render, sbatch_command, token_of
 from cathodeflow.dispatch.slurm.submissions import Budget, SubmissionRecord, SubmissionState
 from cathodeflow.dispatch.slurm.truth import SlurmTruth, Standing
-from cathodeflow.errors import CathodeflowError, SchedulerError, StoreError
+from cathodeflow.errors import CathodeflowError, MissingDependencyError, SchedulerError, StoreError
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.site_file import SiteFile
@@ -53,9 +55,23 @@ class Size:
     time_factor: float = 1.0
     memory_factor: float = 1.0
 
+    def __str__(self) -> str:
+        """Say it for people; nothing for the usual size."""
+        said = [
+            f"{factor:g} times the {what}"
+            for factor, what in ((self.time_factor, "time"), (self.memory_factor, "memory"))
+            if factor != 1.0
+        ]
+        return f" with {' and '.join(said)}" if said else ""
 
-def submit(project: Project, site: SiteFile, record: SubmissionRecord, category: Category) -> str | None:
-    """Write the script of a submission and hand it to sbatch.
+
+def size_of(record: SubmissionRecord) -> Size:
+    """Return what a submission asks for."""
+    return Size(record.time_factor, record.memory_factor)
+
+
+def submit(project: Project, site: SiteFile, records: Sequence[SubmissionRecord], category: Category) -> str | None:
+    """Write the script of equal submissions and hand it to sbatch, once for all of them.
 
     Parameters
     ----------
@@ -63,8 +79,8 @@ def submit(project: Project, site: SiteFile, record: SubmissionRecord, category:
         The open project.
     site : SiteFile
         The cluster.
-    record : SubmissionRecord
-        An intention, with its seats.
+    records : sequence of SubmissionRecord
+        Intentions, with their seats: one, or the tasks of one array in their order.
     category : Category
         Its queue.
 
@@ -82,26 +98,37 @@ def submit(project: Project, site: SiteFile, record: SubmissionRecord, category:
     StoreError
         The project folder cannot be written; likewise.
     """
-    folder = project.folder / LOGS
-    request = Request(project.folder, record.campaign, category, record.token, record.time_factor, record.memory_factor)
+    first, folder = records[0], project.folder / LOGS
+    is_array = first.task is not None
+    size, token = size_of(first), first.name_token
+    request = Request(project.folder, first.campaign, category, token, size.time_factor, size.memory_factor)
     try:
-        text = render(site, request, str(folder / f"{record.category}-%j.log"))
-        script = folder / f"{record.token}.sh"
+        # As squeue writes it, so that a log is found by the number of its job.
+        text = render(site, request, str(folder / f"{first.category}-{'%A_%a' if is_array else '%j'}.log"))
+        script = folder / f"{token}.sh"
         _write(script, text)
-        command = sbatch_command(script, project_id(project), request)
+        further = [array_option(len(records))] if is_array else []
+        command = sbatch_command(script, project_id(project), request, further)
         environment = clean_environment(site.site.variables())
         said = call(command, SUBMIT_PATIENCE_S, environment, folder)
     except SchedulerError as error:
         if any(word in str(error) for word in _UNSURE):
             return None
-        submissions.close(project, record.token, SubmissionState.REFUSED, str(error))
+        _close_all(project, records, SubmissionState.REFUSED, str(error))
         raise
     except CathodeflowError as error:
-        submissions.close(project, record.token, SubmissionState.NEVER_SUBMITTED, str(error))
+        _close_all(project, records, SubmissionState.NEVER_SUBMITTED, str(error))
         raise
     job_id = said.strip().splitlines()[-1].split(";")[0]
-    submissions.mark_submitted(project, record.token, job_id)
+    for record in records:
+        number = job_id if record.task is None else f"{job_id}_{record.task}"
+        submissions.mark_submitted(project, record.token, number)
     return job_id
+
+
+def _close_all(project: Project, records: Sequence[SubmissionRecord], state: SubmissionState, outcome: str) -> None:
+    for record in records:
+        submissions.close(project, record.token, state, outcome)
 
 
 def _write(path: Path, text: str) -> None:
@@ -136,7 +163,7 @@ def settle(project: Project, site: str, truth: SlurmTruth) -> list[SubmissionRec
     queue = truth.queue()
     if queue is None:
         return []  # not knowing is not being dead
-    named = {token: job for job in queue if (token := token_of(job.name)) is not None}
+    named = {token: job for job in queue if (token := token_of(job.name, job.job_id)) is not None}
     over = [record for record in records if record.job_id is None and _settle_intention(project, record, named, truth)]
     known = {record.job_id: record for record in records if record.job_id is not None}
     for job_id, finding in truth.look(known.keys()).items():
@@ -158,8 +185,9 @@ def _settle_intention(
     job = named.get(record.token)
     age = submissions.age_s(record)
     if job is None and age > SETTLED_AFTER_S:
-        remembered = truth.by_name([f"cflow-{record.token}"])
-        job = next(iter((remembered or {}).values()), None)
+        remembered = truth.by_name([job_name(record.name_token)])
+        found = (remembered or {}).values()
+        job = next((job for job in found if token_of(job.name, job.job_id) == record.token), None)
         if job is None and (remembered is not None or age > GIVEN_UP_AFTER_S):
             submissions.close(project, record.token, SubmissionState.NEVER_SUBMITTED, "sbatch was never reached")
             return True
@@ -248,6 +276,22 @@ def _larger(project: Project, ready: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+@dataclass
+class Submitted:
+    """What came of submitting.
+
+    Attributes
+    ----------
+    count : int
+        Allocations that were submitted.
+    refused : dict of Size to str
+        Sizes that sbatch did not take, with its words.
+    """
+
+    count: int = 0
+    refused: dict[Size, str] = field(default_factory=dict)
+
+
 def submit_needed(
     project: Project,
     site: SiteFile,
@@ -255,8 +299,11 @@ def submit_needed(
     category: Category,
     estimates: Estimates,
     crash: Callable[[SubmissionRecord], None] | None = None,
-) -> int:
+    put_off: Collection[Size] = (),
+) -> Submitted:
     """Submit as many allocations as the READY jobs of a queue need and its budget allows.
+
+    A size that is refused keeps none of the others.
 
     Parameters
     ----------
@@ -264,29 +311,77 @@ def submit_needed(
         As for `wanted`.
     crash : callable, optional
         Called between token and sbatch, for tests of crashes.
+    put_off : collection of Size
+        Not to be submitted now.
 
     Returns
     -------
-    int
-        How many were submitted.
-
-    Raises
-    ------
-    SchedulerError
-        sbatch refused.
+    Submitted
     """
     queue = site.site.workers[category]
     budget = Budget(site.name, category, queue.max_running, queue.max_queued)
-    count = 0
-    for size, number in wanted(project, site, campaign, category, estimates).items():
-        held = [r for r in submissions.open_submissions(project, site.name) if r.category == category.value]
-        there = sum(r.campaign == campaign and Size(r.time_factor, r.memory_factor) == size for r in held)
-        for _ in range(number - there):
-            record = submissions.reserve(project, budget, campaign, size.time_factor, size.memory_factor)
-            if record is None:
-                return count
+    done = Submitted()
+    needed = wanted(project, site, campaign, category, estimates)
+    if not needed:
+        return done
+    held = [r for r in submissions.open_submissions(project, site.name) if r.category == category.value]
+    there = Counter(size_of(record) for record in held if record.campaign == campaign)
+    for size, number in in_turn(needed, there, put_off):
+        for batch in [number] if queue.array else [1] * number:
+            if size in done.refused:
+                break
+            records = _reserve(project, budget, campaign, size, batch)
+            if not records:
+                return done
             if crash is not None:
-                crash(record)
-            submit(project, site, record, category)
-            count += 1
-    return count
+                crash(records[0])
+            try:
+                submit(project, site, records, category)
+                done.count += len(records)
+            except (SchedulerError, MissingDependencyError) as error:
+                done.refused[size] = str(error)
+    return done
+
+
+def in_turn(
+    needed: Mapping[Size, int], there: Mapping[Size, int], put_off: Collection[Size] = ()
+) -> list[tuple[Size, int]]:
+    """Return in which order allocations are submitted: those of each size in turn, the larger size first.
+
+    Else, where a queue has one seat, the usual size would take it again and again for as long as it has jobs. The
+    larger one takes the usual jobs too.
+
+    Parameters
+    ----------
+    needed, there : mapping of Size to int
+        Allocations wanted and open.
+    put_off : collection of Size
+        Left out.
+
+    Returns
+    -------
+    list of (Size, int)
+        So many of a size, one after the other.
+    """
+    missing = [
+        (place, -size.time_factor * size.memory_factor, size)
+        for size, number in needed.items()
+        if size not in put_off
+        for place in range(there.get(size, 0), number)
+    ]
+    order = [size for _, _, size in sorted(missing, key=lambda entry: entry[:2])]
+    return [(size, len(list(group))) for size, group in groupby(order)]
+
+
+def _reserve(project: Project, budget: Budget, campaign: str, size: Size, number: int) -> list[SubmissionRecord]:
+    """Take up to so many seats; several are the tasks of one array."""
+    array = submissions.new_token() if number > 1 else None
+    records: list[SubmissionRecord] = []
+    for place in range(number):
+        record = submissions.reserve(
+            project, budget, campaign, size.time_factor, size.memory_factor, array, None if array is None else place
+        )
+        if record is None:
+            break
+        records.append(record)
+    return records

@@ -105,13 +105,13 @@ class SlurmTruth:
         return None if queue is None else list(queue.values())
 
     def by_name(self, names: Sequence[str]) -> dict[str, SlurmJob] | None:
-        """Return what sacct remembers of jobs by their names, by name; None if it cannot be asked."""
+        """Return what sacct remembers of jobs of these names, by job id; None if it cannot be asked."""
         found: dict[str, SlurmJob] = {}
         for start in range(0, len(names), _AT_ONCE):
             text = self._sacct(["--name", ",".join(names[start : start + _AT_ONCE])])
             if text is None:
                 return None
-            found |= {job.name: job for job in parse_sacct(text).values()}
+            found |= parse_sacct(text)
         return found
 
     def _ask_queue(self) -> dict[str, SlurmJob] | None:
