@@ -206,6 +206,7 @@ def drive(
         with watch_interruptions() as interruption:
             campaign = driver.loop(interruption, on_tick, recipes)
             driver.let_jobs_finish(interruption)
+            driver.notifier.finish(project)
     finally:
         driver.pool.end()
         transitions.release_lease(project, name, driver.holder)

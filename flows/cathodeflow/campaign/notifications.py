@@ -6,21 +6,14 @@ campaign's log, so that a driver that is started again does not repeat it.
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
-import shlex
-import subprocess
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from cathodeflow.campaign import transitions
-from cathodeflow.errors import DefinitionError
+from cathodeflow.campaign.notice_post import RETRY_S, Channel, Notice, Post, channels
 from cathodeflow.records.document import now
 from cathodeflow.records.outcomes import CampaignState
 from cathodeflow.settings import get_settings
@@ -34,8 +27,8 @@ NOT_NOTIFIED = "notification_failed"
 """Kinds of event: a notice was sent, or could not be."""
 
 STAGE, BURST, END = "stage", "failure_burst", "end"
-TIMEOUT_S = 5.0
-MOST_TRIES = 3
+LAST_WORDS_S = 6.0
+"""So long an ending driver waits for notices that are under way."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +64,6 @@ class Sighting:
     def failed(self) -> int:
         """All failed attempts so far."""
         return sum(self.failures.values())
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something worth telling; `key` is the same whoever finds it out, and when."""
-
-    campaign: str
-    kind: str
-    key: str
-    message: str
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,109 +129,33 @@ def _burst(campaign: str, history: Sequence[Sighting], told: frozenset[str], rul
     return Notice(campaign, BURST, f"{BURST}/{present.failed}", message, {"failures": by_reason})
 
 
-class Channel(Protocol):
-    """Where notices go."""
-
-    def send(self, notice: Notice) -> None:
-        """Send one.
-
-        Raises
-        ------
-        OSError, subprocess.SubprocessError, http.client.HTTPException
-            It could not be.
-        """
-
-
-@dataclass(frozen=True)
-class CommandChannel:
-    """A command that gets the notice as JSON on its standard input, and its kind and message in its environment."""
-
-    command: tuple[str, ...]
-
-    def send(self, notice: Notice) -> None:
-        """Run the command; no shell is involved."""
-        said = {"CATHODEFLOW_NOTICE": notice.kind, "CATHODEFLOW_NOTICE_MESSAGE": notice.message}
-        subprocess.run(
-            self.command,
-            input=json.dumps(asdict(notice)),
-            text=True,
-            env={**os.environ, **said},
-            timeout=TIMEOUT_S,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Only the configured address is spoken to."""
-
-    def redirect_request(self, *_args: Any, **_options: Any) -> None:
-        """Follow nothing."""
-
-
-@dataclass(frozen=True)
-class WebhookChannel:
-    """An address that gets the notice as JSON by POST."""
-
-    address: str
-
-    def send(self, notice: Notice) -> None:
-        """Post the notice; `text` is what chat services show."""
-        body = json.dumps({**asdict(notice), "text": notice.message}).encode()
-        request = urllib.request.Request(  # noqa: S310 - `channels` has checked the scheme
-            self.address, data=body, headers={"Content-Type": "application/json"}, method="POST"
-        )
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
-            answer.read(1024)
-
-
-def channels() -> list[Channel]:
-    """Return the channels that the settings ask for.
-
-    Raises
-    ------
-    DefinitionError
-        The command or the address of the web hook is none.
-    """
-    settings = get_settings()
-    found: list[Channel] = []
-    if settings.notify_command:
-        try:
-            words = tuple(shlex.split(settings.notify_command))
-        except ValueError as error:
-            raise DefinitionError(f"CATHODEFLOW_NOTIFY_COMMAND is no command ({error}): correct its quotes") from error
-        found.append(CommandChannel(words))
-    if settings.notify_webhook:
-        parts = urlsplit(settings.notify_webhook)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise DefinitionError("CATHODEFLOW_NOTIFY_WEBHOOK is no http(s) address: correct or unset it")
-        found.append(WebhookChannel(settings.notify_webhook))
-    return found
-
-
 class Notifier:
-    """Looks at a campaign after each tick and tells what is worth it. Without channels it does nothing.
+    """Looks at a campaign after each tick and has told what is worth it. Without channels it does nothing.
 
-    A notice that cannot be sent is tried again at the next ticks, `MOST_TRIES` times in all; no driver fails by it.
-    A process killed between sending and writing it down sends once more.
+    The sending is a `Post`'s: a tick takes no longer for a channel that hangs or fails. What became of a notice is
+    written into the log at a later tick, or by `finish`. A process killed between sending and writing it down sends
+    once more.
 
     Parameters
     ----------
     ways : sequence of Channel, optional
         Where notices go; those of the settings by default.
+    delays : sequence of float
+        Seconds before each further try of one that cannot be sent.
     """
 
-    def __init__(self, ways: Sequence[Channel] | None = None) -> None:
-        self._ways = list(channels() if ways is None else ways)
+    def __init__(self, ways: Sequence[Channel] | None = None, delays: Sequence[float] = RETRY_S) -> None:
+        ways = channels() if ways is None else ways
+        self._post = Post(ways, delays) if ways else None
         settings = get_settings()
         self._rule = BurstRule(settings.notify_burst, timedelta(seconds=settings.notify_burst_window_s))
         self._history: list[Sighting] = []
         self._told: set[str] | None = None
-        self._tries: dict[str, int] = {}
+        self._settled: list[tuple[Notice, str]] = []
+        self._under_way: set[str] = set()
 
     def after_tick(self, project: Project, campaign: CampaignRecord) -> list[Notice]:
-        """Look at a campaign and send what is worth telling.
+        """Look at a campaign and have told what is worth telling; waits for nobody.
 
         Parameters
         ----------
@@ -261,35 +167,52 @@ class Notifier:
         Returns
         -------
         list of Notice
-            Those that were sent.
+            Those that are on their way now.
         """
-        if not self._ways:
+        if self._post is None:
             return []
         if self._told is None:
             self._told = _told(project, campaign.id)
+        self._write_down(project)
         self._history.append(_sighting(project, campaign))
         oldest = self._history[-1].at - self._rule.window
         self._history = [seen for seen in self._history if seen.at >= oldest]
         found = notices(campaign.id, self._history, frozenset(self._told), self._rule)
-        return [notice for notice in found if self._sent(project, notice)]
-
-    def _sent(self, project: Project, notice: Notice) -> bool:
-        assert self._told is not None
-        details: dict[str, Any] = {"key": notice.key, "kind": notice.kind}
-        try:
-            for way in self._ways:
-                way.send(notice)
-        except (OSError, subprocess.SubprocessError, http.client.HTTPException) as error:
-            self._tries[notice.key] = self._tries.get(notice.key, 0) + 1
-            if self._tries[notice.key] < MOST_TRIES:
-                return False
+        for notice in found:
             self._told.add(notice.key)
-            message = f"nobody could be told ({_cause(error)}): {notice.message}"
-            transitions.append_event(project, notice.campaign, NOT_NOTIFIED, message, details)
-            return False
-        self._told.add(notice.key)
-        transitions.append_event(project, notice.campaign, NOTIFIED, notice.message, details)
-        return True
+            self._under_way.add(notice.key)
+            self._post.hand_in(notice)
+        return found
+
+    def finish(self, project: Project, seconds: float | None = None) -> None:
+        """Wait a moment for what is under way, and write down what became of it; the next driver tells the rest.
+
+        Parameters
+        ----------
+        project : Project
+            The open project.
+        seconds : float, optional
+            How long at most; `LAST_WORDS_S` by default.
+        """
+        until = time.monotonic() + (LAST_WORDS_S if seconds is None else seconds)
+        self._write_down(project)
+        while self._under_way and (left := until - time.monotonic()) > 0:
+            self._write_down(project, left)
+
+    def _write_down(self, project: Project, seconds: float = 0.0) -> None:
+        """Put into the log what was sent or given up; what the store does not take is kept for the next time."""
+        if self._post is None:
+            return
+        while (found := self._post.settled(seconds)) is not None:
+            self._settled.append(found)
+            seconds = 0.0
+        while self._settled:
+            notice, cause = self._settled[0]
+            kind = NOT_NOTIFIED if cause else NOTIFIED
+            message = f"nobody could be told ({cause}): {notice.message}" if cause else notice.message
+            transitions.append_event(project, notice.campaign, kind, message, {"key": notice.key, "kind": notice.kind})
+            self._under_way.discard(notice.key)
+            self._settled.pop(0)
 
 
 def _told(project: Project, name: str) -> set[str]:
@@ -308,17 +231,3 @@ def _sighting(project: Project, campaign: CampaignRecord) -> Sighting:
         version=campaign.version,
         failures=project.count_by("attempts", "reason", {"campaign": campaign.id}),
     )
-
-
-def _cause(error: Exception) -> str:
-    """Say what went wrong without the command or the address, which may hold a secret."""
-    if isinstance(error, subprocess.TimeoutExpired):
-        return f"the command did not end within {TIMEOUT_S:g} s"
-    if isinstance(error, subprocess.CalledProcessError):
-        return f"the command ended with {error.returncode}"
-    if isinstance(error, urllib.error.HTTPError):
-        return f"the web hook answered {error.code}"
-    if isinstance(error, urllib.error.URLError):
-        return "the web hook cannot be reached"
-    said = error.strerror if isinstance(error, OSError) else None
-    return said or type(error).__name__

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,23 +15,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.campaign_world import definition, launch
+from tests.campaign_world import LAWFUL, definition, launch
 
-from cathodeflow.campaign import transitions
+from cathodeflow.campaign import notice_post, transitions
+from cathodeflow.campaign.driver import drive
+from cathodeflow.campaign.notice_post import CommandChannel, Notice, WebhookChannel, channels
 from cathodeflow.campaign.notifications import (
     BURST,
     END,
-    MOST_TRIES,
     NOT_NOTIFIED,
     NOTIFIED,
     STAGE,
     BurstRule,
-    CommandChannel,
-    Notice,
     Notifier,
     Sighting,
-    WebhookChannel,
-    channels,
     notices,
 )
 from cathodeflow.errors import DefinitionError
@@ -94,17 +93,24 @@ def test_no_failure_is_told_of_in_two_bursts(new: list[int]):
             told.add(notice.key)
 
 
-class Recorder:
-    """A channel that keeps what it gets, or fails."""
+AT_ONCE = (0.0, 0.0)
 
-    def __init__(self, failing: bool = False) -> None:
+
+class Recorder:
+    """A channel that keeps what it gets; fails at first, or hangs until it is let go."""
+
+    def __init__(self, failing: int = 0, hanging: bool = False) -> None:
         self.failing = failing
         self.tries = 0
         self.got: list[Notice] = []
+        self.go_on = threading.Event()
+        if not hanging:
+            self.go_on.set()
 
     def send(self, notice: Notice) -> None:
         self.tries += 1
-        if self.failing:
+        self.go_on.wait(20)
+        if self.tries <= self.failing:
             raise ConnectionRefusedError(111, "Connection refused")
         self.got.append(notice)
 
@@ -140,34 +146,109 @@ def fail(project: Project, number: int) -> None:
 
 def test_a_driver_started_again_does_not_repeat_what_was_told(project: Project):
     campaign = transitions.read_campaign(project, "trial")
-    first, second = Recorder(), Recorder()
-    Notifier([first]).after_tick(project, campaign)
-    Notifier([second]).after_tick(project, campaign)
-    assert kinds(first.got) == [STAGE]
-    assert second.got == []
+    channels_of = [Recorder(), Recorder()]
+    for channel in channels_of:
+        notifier = Notifier([channel])
+        notifier.after_tick(project, campaign)
+        notifier.finish(project)
+    assert [kinds(channel.got) for channel in channels_of] == [[STAGE], []]
     assert len(events(project, NOTIFIED)) == 1
 
 
-def test_a_burst_is_told_of_from_the_attempts_in_the_store(project: Project, monkeypatch: pytest.MonkeyPatch):
+def test_a_burst_is_told_of_once_from_the_attempts_in_the_store(project: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CATHODEFLOW_NOTIFY_BURST", "4")
-    recorder = Recorder()
+    recorder = Recorder(hanging=True)
     notifier = Notifier([recorder])
     notifier.after_tick(project, transitions.read_campaign(project, "trial"))
     fail(project, 6)
-    notifier.after_tick(project, transitions.read_campaign(project, "trial"))
+    for _ in range(3):  # while it is still on its way
+        notifier.after_tick(project, transitions.read_campaign(project, "trial"))
+    recorder.go_on.set()
+    notifier.finish(project)
     assert kinds(recorder.got) == [STAGE, BURST]
     assert recorder.got[1].details == {"failures": {"out_of_memory": 6}}
 
 
-def test_a_channel_that_fails_stops_no_driver_and_is_given_up_on(project: Project):
-    broken = Recorder(failing=True)
-    notifier = Notifier([broken])
+def test_a_channel_that_fails_is_tried_again_and_then_given_up_on(project: Project):
+    broken = Recorder(failing=99)
+    notifier = Notifier([broken], delays=AT_ONCE)
     campaign = transitions.read_campaign(project, "trial")
-    for _ in range(MOST_TRIES + 3):
-        assert notifier.after_tick(project, campaign) == []
-    assert broken.tries == MOST_TRIES
+    notifier.after_tick(project, campaign)
+    notifier.finish(project)
+    assert notifier.after_tick(project, campaign) == []
+    notifier.finish(project)
+    assert broken.tries == 1 + len(AT_ONCE)
     (event,) = events(project, NOT_NOTIFIED)
     assert "Connection refused" in event["message"]
+
+
+def test_a_channel_that_worked_is_not_asked_again_for_the_sake_of_one_that_failed(project: Project):
+    good, late = Recorder(), Recorder(failing=2)
+    notifier = Notifier([good, late], delays=AT_ONCE)
+    notifier.after_tick(project, transitions.read_campaign(project, "trial"))
+    notifier.finish(project)
+    assert (good.tries, late.tries) == (1, 3)
+    assert len(events(project, NOTIFIED)) == 1
+    assert events(project, NOT_NOTIFIED) == []
+
+
+def test_a_channel_that_hangs_delays_no_tick_and_what_it_was_to_tell_is_left_to_the_next_driver(project: Project):
+    hanging = Recorder(hanging=True)
+    notifier = Notifier([hanging])
+    campaign = transitions.read_campaign(project, "trial")
+    began = time.monotonic()
+    assert kinds(notifier.after_tick(project, campaign)) == [STAGE]
+    for _ in range(5):
+        assert notifier.after_tick(project, campaign) == []
+    notifier.finish(project, seconds=0.1)
+    assert time.monotonic() - began < 2
+    assert events(project, NOTIFIED) == []
+    assert events(project, NOT_NOTIFIED) == []
+    after = Recorder()
+    other = Notifier([after])
+    other.after_tick(project, campaign)
+    other.finish(project)
+    assert kinds(after.got) == [STAGE]
+    hanging.go_on.set()
+
+
+def test_what_the_log_does_not_take_is_written_at_a_later_tick(project: Project, monkeypatch: pytest.MonkeyPatch):
+    recorder = Recorder()
+    notifier = Notifier([recorder])
+    campaign = transitions.read_campaign(project, "trial")
+    with monkeypatch.context() as patched:
+
+        def away(*_: object) -> None:
+            raise ConnectionError("away")
+
+        patched.setattr(transitions, "append_event", away)
+        notifier.after_tick(project, campaign)
+        with pytest.raises(ConnectionError):
+            notifier.finish(project)
+    notifier.after_tick(project, campaign)
+    assert len(events(project, NOTIFIED)) == 1
+    assert recorder.tries == 1
+
+
+def test_a_driver_ends_in_time_beside_a_web_hook_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The real driver, and a real socket that takes the request and says nothing."""
+    monkeypatch.setattr("cathodeflow.campaign.notifications.LAST_WORDS_S", 0.2)
+    monkeypatch.setenv("CATHODEFLOW_TICK_S", "0.1")
+    project = launch(tmp_path, definition())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("CATHODEFLOW_NOTIFY_WEBHOOK", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        ticks: list[float] = []
+
+        def stop_after_three(_: object) -> None:
+            ticks.append(time.monotonic())
+            if len(ticks) == 3:
+                transitions.stop(project, "trial", "enough")
+
+        campaign = drive(project, "trial", workers=0, on_tick=stop_after_three, recipes=LAWFUL)
+        ended = time.monotonic()
+    assert campaign.state == "stopped"
+    # Waiting for each of its two or three notices would have taken five seconds each.
+    assert ended - ticks[0] < 4
 
 
 def test_without_channels_nothing_is_asked_of_the_store(project: Project, monkeypatch: pytest.MonkeyPatch):
@@ -223,13 +304,36 @@ def test_a_web_hook_gets_the_notice_by_post(hook: str):
 
 def test_a_web_hook_is_not_followed_elsewhere(hook: str, project: Project):
     _Hook.redirect = True
-    notifier = Notifier([WebhookChannel(hook)])
-    for _ in range(MOST_TRIES):
-        notifier.after_tick(project, transitions.read_campaign(project, "trial"))
+    notifier = Notifier([WebhookChannel(hook)], delays=AT_ONCE)
+    notifier.after_tick(project, transitions.read_campaign(project, "trial"))
+    notifier.finish(project)
     assert all("followed" not in got for got in _Hook.got)
     (event,) = events(project, NOT_NOTIFIED)
     assert "answered 302" in event["message"]
     assert hook not in event["message"]
+
+
+def test_a_web_hook_that_answers_a_byte_now_and_then_is_given_up(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """Each byte comes within urllib's time limit; the whole never comes."""
+    monkeypatch.setattr(notice_post, "LONGEST_S", 0.5)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while not over.wait(0.1):
+                    connection.send(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        notifier = Notifier([WebhookChannel(f"http://127.0.0.1:{server.getsockname()[1]}/")], delays=())
+        notifier.after_tick(project, transitions.read_campaign(project, "trial"))
+        notifier.finish(project)
+        over.set()
+        thread.join(10)
+    (event,) = events(project, NOT_NOTIFIED)
+    assert "no answer within" in event["message"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("WEBHOOK", "ftp://x/y"), ("WEBHOOK", "nowhere"), ("COMMAND", "say 'hi")])
