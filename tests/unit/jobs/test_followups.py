@@ -18,6 +18,7 @@ from tests.stand_in_runs import finish_run
 from cathodeflow.calculators.attempt import Attempt, write_attempt
 from cathodeflow.calculators.bader.chgcar import DensityFile
 from cathodeflow.calculators.lobster.outputs import LobsterResult, ProjectionQuality
+from cathodeflow.calculators.lobster.run import LobsterRun
 from cathodeflow.calculators.rehearsal import electrons
 from cathodeflow.calculators.rehearsal.inputs import read_inputs
 from cathodeflow.calculators.vasp.input_sets import written_order
@@ -351,6 +352,17 @@ def test_bonds_keep_the_order_of_the_cell_and_their_images() -> None:
     assert found.program == "LOBSTER 5.1.0"
     with pytest.raises(CalculationError, match="lacks the bond"):
         bonding_result(CELL, LobsterResult(bonds[:-1], quality))
+
+
+def test_orbitals_outlive_a_list_of_bonds_that_cannot_be_used(
+    static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quality = ProjectionQuality("5.1.0", (0.01,), (0.03,), {}, ())
+    too_few = LobsterRun(LobsterResult((), quality), (), 0.0, "5.1.0")
+    monkeypatch.setattr("cathodeflow.calculators.lobster.run.run_lobster", lambda *_args, **_options: too_few)
+    with pytest.raises(CalculationError, match="lacks the bond"):
+        run(bonding, static_output)
+    assert (Path(static_output["folder"]) / "static" / "WAVECAR").is_file()  # or the next attempt would have nothing
 
 
 # Density difference

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from cathodeflow.calculators.lobster.outputs import LobsterResult
     from cathodeflow.calculators.vasp.preset import VaspPreset
-    from cathodeflow.records.followup import BondingResult
+    from cathodeflow.records.followup import BondingResult, BondPart, PolyhedronPart
+    from cathodeflow.science.electronic.bonding import PolyhedronBonding
 
 CUTOFF = 2.8
 """Longest bond of a polyhedron, Å: beyond those of a stretched octahedron, short of the next shell (3.3 in NVPF)."""
@@ -114,14 +115,11 @@ def _lobster(prepared: _Prepared, engine: Mapping[str, Any]) -> Found:
             wall_time_s=programs.seconds_left(),
             gaussian_width=sigma,
         )
+    found = bonding_result(structure, done.result)
     for name in NEEDED:
         remove(folder, name)  # links and copies of what the static run has
-    remove(prepared.folder, "WAVECAR")
-    return Found(
-        bonding_result(structure, done.result),
-        message="; ".join(done.result.quality.warnings),
-        interventions=done.interventions,
-    )
+    remove(prepared.folder, "WAVECAR")  # last of all: without it no other attempt could find the bonds
+    return Found(found, message="; ".join(done.result.quality.warnings), interventions=done.interventions)
 
 
 def bonding_result(structure: Structure, result: LobsterResult) -> BondingResult:
@@ -147,7 +145,7 @@ def bonding_result(structure: Structure, result: LobsterResult) -> BondingResult
     from dataclasses import replace
 
     from cathodeflow.calculators.vasp.input_sets import written_order
-    from cathodeflow.records.followup import BondingResult, BondPart, PolyhedronPart
+    from cathodeflow.records.followup import BondingResult
     from cathodeflow.science.electronic.bonding import contacts_within, polyhedron_bonding
 
     order = written_order(structure)
@@ -156,41 +154,48 @@ def bonding_result(structure: Structure, result: LobsterResult) -> BondingResult
     contacts = contacts_within(
         structure.lattice.matrix, structure.frac_coords, species, _centres(structure), LIGANDS, CUTOFF
     )
-    found = polyhedron_bonding(contacts, species, bonds)
-    parts: list[BondPart] = []
-    by_pair: dict[str, list[float]] = {}
-    for polyhedron in found:
-        for contact, strength in zip(polyhedron.contacts, polyhedron.strengths, strict=True):
-            pair = [polyhedron.element, species[contact.ligand]]
-            by_pair.setdefault("-".join(pair), []).append(strength)
-            parts.append(
-                BondPart(
-                    centre=contact.centre,
-                    ligand=contact.ligand,
-                    elements=pair,
-                    length=contact.length,
-                    strength=strength,
-                )
-            )
-    if not found:
+    polyhedra = polyhedron_bonding(contacts, species, bonds)
+    if not polyhedra:
         raise CalculationError(
             f"no oxygen or fluorine lies within {CUTOFF} Å of a transition metal", Reason.PREREQUISITE_FAILED.value
         )
+    parts = [part for polyhedron in polyhedra for part in _bonds_of(polyhedron, species)]
+    by_pair: dict[str, list[float]] = {}
+    for part in parts:
+        by_pair.setdefault("-".join(part.elements), []).append(part.strength)
     return BondingResult(
         bonds=parts,
-        polyhedra=[
-            PolyhedronPart(
-                centre=one.centre,
-                element=one.element,
-                mean_strength=one.mean_strength,
-                mean_by_ligand=one.mean_by_ligand,
-                n_bonds=len(one.contacts),
-            )
-            for one in found
-        ],
-        mean_strength=float(np.mean([one.mean_strength for one in found])),
+        polyhedra=[_mean_of(polyhedron) for polyhedron in polyhedra],
+        mean_strength=float(np.mean([polyhedron.mean_strength for polyhedron in polyhedra])),
         mean_by_pair={pair: float(np.mean(values)) for pair, values in by_pair.items()},
         charge_spilling=list(result.quality.charge_spilling),
         basis={element: list(functions) for element, functions in result.quality.basis.items()},
         program=f"LOBSTER {result.quality.version}",
+    )
+
+
+def _bonds_of(polyhedron: PolyhedronBonding, species: Sequence[str]) -> list[BondPart]:
+    from cathodeflow.records.followup import BondPart
+
+    return [
+        BondPart(
+            centre=contact.centre,
+            ligand=contact.ligand,
+            elements=[polyhedron.element, species[contact.ligand]],
+            length=contact.length,
+            strength=strength,
+        )
+        for contact, strength in zip(polyhedron.contacts, polyhedron.strengths, strict=True)
+    ]
+
+
+def _mean_of(polyhedron: PolyhedronBonding) -> PolyhedronPart:
+    from cathodeflow.records.followup import PolyhedronPart
+
+    return PolyhedronPart(
+        centre=polyhedron.centre,
+        element=polyhedron.element,
+        mean_strength=polyhedron.mean_strength,
+        mean_by_ligand=polyhedron.mean_by_ligand,
+        n_bonds=len(polyhedron.contacts),
     )
