@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.campaign_world import definition, launch
 
@@ -10,9 +11,11 @@ from cathodeflow.campaign import transitions
 from cathodeflow.campaign.stages.followups import FollowUpStage
 from cathodeflow.campaign.stages.oxidation import oxidation_references, reference_levels, with_oxidation_states
 from cathodeflow.campaign.stages.work import StageContext
+from cathodeflow.jobs.followups.bader import bader_result
 from cathodeflow.records.followup import BaderResult, FollowUpRecord
 from cathodeflow.records.label import Origin
 from cathodeflow.records.outcomes import Branch, Outcome
+from cathodeflow.science.electronic.charges import AtomicCharges
 from cathodeflow.science.hosts.host import load_packaged_host
 from cathodeflow.storage.connection import Project
 
@@ -68,6 +71,19 @@ def test_states_go_to_the_sites_of_the_element_and_nowhere_else() -> None:
     assert made["bader"]["oxidation_states"] == [3, 4, None, None]
     assert made["bader"]["oxidation_references"] == {"V": {"3": 1.8, "4": 2.1}}
     assert with_oxidation_states(output, ["Mo"] * 4, {"V": {"3": 1.8, "4": 2.1}}) == output
+
+
+def test_a_remark_that_states_are_missing_goes_where_they_are_told() -> None:
+    from pymatgen.core import Lattice, Structure
+
+    cell = Structure(Lattice.cubic(5), ["V", "Mo"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    charges = AtomicCharges(np.array([3.2, 4.0]), np.ones(2), np.ones(2), 0.0, 0.0)
+    found = bader_result(cell, charges, (5.0, 6.0), "pybader", {})
+    output = {"outcome": "done", "message": found.message, "bader": found.result.model_dump()}
+    assert "V: no reference charges" in found.message
+    made = with_oxidation_states(output, ["V", "Mo"], {"V": {"3": 1.8, "4": 2.1}})
+    assert made["message"].startswith("Mo: no reference charges")
+    assert "V:" not in made["message"]
 
 
 def test_the_pristine_hosts_charges_are_written_down_before_the_others(

@@ -97,8 +97,10 @@ def with_oxidation_states(
     Returns
     -------
     dict
-        The output with `oxidation_states` and `oxidation_references`; as it was where there are none.
+        The output with `oxidation_states` and `oxidation_references`, its message no longer saying that there are
+        none; as it was where there are no references.
     """
+    from cathodeflow.jobs.followups.bader import without_remarks
     from cathodeflow.science.electronic.charges import assign_oxidation_states
 
     bader = dict(output["bader"])
@@ -115,4 +117,9 @@ def with_oxidation_states(
         used[element] = dict(known)
     if not used:
         return dict(output)
-    return {**output, "bader": {**bader, "oxidation_states": states, "oxidation_references": used}}
+    message = without_remarks(str(output.get("message", "")), list(used))
+    return {
+        **output,
+        "message": message,
+        "bader": {**bader, "oxidation_states": states, "oxidation_references": used},
+    }

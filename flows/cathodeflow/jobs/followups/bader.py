@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 References = Mapping[str, Mapping[str, float]]
 """Element to oxidation state (as text, such as ``"3"``) to the net charge that stands for it, e."""
+SEPARATOR = "; "
+"""Between the remarks of a message."""
 
 
 @job
@@ -140,7 +142,7 @@ def bader_result(
         vacuum_charge=charges.vacuum_electrons,
         program=program,
     )
-    return Found(result, message="; ".join(said))
+    return Found(result, message=SEPARATOR.join(said))
 
 
 def _oxidation_states(
@@ -164,8 +166,26 @@ def _oxidation_states(
         groups = charge_groups(own)
         listed = [own[groups == group] for group in range(int(groups.max()) + 1)]
         told = ", ".join(f"{len(one)} at {one.mean():+.2f} e" for one in listed)
-        said.append(f"{element}: no reference charges, so no oxidation states; {told}")
+        said.append(f"{_remark_on(element)}: {told}")
     return states, said
+
+
+def _remark_on(element: str) -> str:
+    return f"{element}: no reference charges, so no oxidation states"
+
+
+def without_remarks(message: str, elements: Collection[str]) -> str:
+    """Return a branch's message without what it says of elements whose states were told after all.
+
+    Parameters
+    ----------
+    message : str
+        Of `bader`.
+    elements : collection of str
+        Those with states.
+    """
+    told = tuple(map(_remark_on, elements))
+    return SEPARATOR.join(part for part in message.split(SEPARATOR) if not part.startswith(told))
 
 
 def reference_charges(net_charges: Mapping[int, Sequence[float]]) -> dict[str, float]:
