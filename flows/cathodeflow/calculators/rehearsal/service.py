@@ -8,9 +8,11 @@ machine, each stand-in loads the potential itself; the numbers are the same.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Client, Connection, Listener
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "CATHODEFLOW_REHEARSAL_SERVICE"
 """Socket of the service; set by it for the processes that the worker starts."""
+RETRY_S = 0.1
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ECONNABORTED})
+"""Errors of a listener that goes on: too many open files, and a caller that went away."""
 
 
 @contextmanager
@@ -107,8 +112,15 @@ def _accept(listener: Listener, calculator: Any, lock: threading.Lock) -> None:
     while True:
         try:
             connection = listener.accept()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                return  # it was closed
+            time.sleep(RETRY_S)
+            continue
+        try:
             request = connection.recv()
         except (OSError, EOFError):
+            connection.close()
             continue  # a stand-in was killed at that moment
         if request is None:
             return

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import threading
 from collections.abc import Callable
+from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from pymatgen.io.vasp.outputs import Outcar, Vasprun
 
 from cathodeflow.calculators.rehearsal import potential
-from cathodeflow.calculators.rehearsal.service import VARIABLE, ServedPotential, potential_service
+from cathodeflow.calculators.rehearsal.service import VARIABLE, ServedPotential, _accept, potential_service
 from cathodeflow.errors import CalculationError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -42,12 +45,12 @@ def test_a_served_relaxation_gives_the_numbers_of_a_local_one(
 
 def test_the_environment_is_as_before_afterwards(environment: Callable[..., Any]) -> None:
     environment(potential="chgnet-0.3.0")
-    with potential_service("pair") as socket:
-        assert os.environ[VARIABLE] == str(socket)
+    with potential_service("pair") as place:
+        assert os.environ[VARIABLE] == str(place)
         assert os.environ[potential.VARIABLE] == "pair"
     assert VARIABLE not in os.environ
     assert os.environ[potential.VARIABLE] == "chgnet-0.3.0"
-    assert not socket.exists()
+    assert not place.exists()
 
 
 def test_a_killed_run_leaves_the_service_to_others(
@@ -62,9 +65,21 @@ def test_a_killed_run_leaves_the_service_to_others(
             assert process.returncode == status
 
 
+def test_a_listener_that_is_closed_ends_its_thread(tmp_path: Path) -> None:
+    path = tmp_path / "potential"
+    listener = Listener(str(path), family="AF_UNIX")
+    waiting = threading.Thread(target=_accept, args=(listener, None, threading.Lock()), daemon=True)
+    waiting.start()
+    with socket.socket(socket.AF_UNIX) as killed:  # a stand-in that dies before it asks wakes the thread
+        killed.connect(str(path))
+        listener.close()
+    waiting.join(timeout=10)
+    assert not waiting.is_alive()
+
+
 def test_errors_of_the_potential_arrive_as_they_were_raised() -> None:
-    with potential_service("pair") as socket:
-        served = ServedPotential(str(socket))
+    with potential_service("pair") as place:
+        served = ServedPotential(str(place))
         with pytest.raises(CalculationError) as caught:
             served.ask("evaluate", np.array([8]), np.diag([np.nan] * 3), np.zeros((1, 3)))
         assert caught.value.reason == "non_finite"
