@@ -223,8 +223,9 @@ def _act(context: StageContext, work: StageWork, decision: Decision, beat: Calla
     for failure in decision.failures:
         _follow_failure(context, work, failure)
         beat()
+    # Asked again: a person may just have resubmitted what they build on.
     blocked = work.blocked(work.settled()) if decision.blocked else {}
-    for key in decision.blocked:
+    for key in filter(blocked.__contains__, decision.blocked):
         work.leave_out(key, blocked[key])
         beat()
     workflows = dict.fromkeys(work.workflow_key(key) for key in decision.submit)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from tests.campaign_world import FOLLOWED, UNSOUND, definition, launch, run_to_end
 
+from cathodeflow.campaign import advance as advance_room
 from cathodeflow.campaign.resubmit import plan_resubmission, resubmit, select
 from cathodeflow.campaign.status import read_status
 from cathodeflow.dispatch.jobs import list_fireworks
@@ -74,3 +76,21 @@ def test_a_resubmitted_static_run_brings_back_its_branches(tmp_path: Path, monke
     assert {d["outcome"] for d in follow_ups(project).values()} == {"done"}
     assert {job.state for job in list_fireworks(project, "trial", kind="follow_up")} == {"COMPLETED"}
     assert read_status(project, "trial").state == "done"
+
+
+def test_a_resubmission_in_the_midst_of_a_tick_costs_no_branch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = launch(tmp_path, definition(**BRANCHES))
+    monkeypatch.setenv(UNSOUND, "nvpf-Na1-V8-00/static")
+    looked = advance_room._look
+
+    def look_and_be_overtaken(context: Any, work: Any) -> Any:
+        snapshot = looked(context, work)
+        if snapshot.blocked and UNSOUND in os.environ:
+            monkeypatch.delenv(UNSOUND)
+            assert resubmit(project, "trial", select(kind="follow_up")).jobs
+        return snapshot
+
+    monkeypatch.setattr(advance_room, "_look", look_and_be_overtaken)
+    assert run_to_end(project).state == CampaignState.DONE
+    assert UNSOUND not in os.environ
+    assert {d["outcome"] for d in follow_ups(project).values()} == {"done"}
