@@ -57,15 +57,16 @@ def run(
     it, and the next driver finds them. It may run on a login node or in a job of its own; it must reach the store.
 
     Ctrl-C finishes the present jobs and ends; a second one ends at once. Nothing recorded is lost either way, and
-    `cflow run` goes on where it ended. Exit code 0 when the campaign is done, 4 when it stopped, 130 when interrupted.
+    `cflow run` goes on where it ended. A MongoDB server that is away is waited for, ten minutes at the start and as
+    long as it takes later. Exit code 0 when the campaign is done, 4 when it stopped, 130 when interrupted.
     """
     from cathodeflow.campaign.driver import drive
     from cathodeflow.campaign.status import read_status
     from cathodeflow.cli.output import is_terminal, note, say
-    from cathodeflow.cli.selection import campaign_name, open_existing
+    from cathodeflow.cli.selection import campaign_name
     from cathodeflow.records.outcomes import CampaignState
 
-    opened = open_existing(project)
+    opened = _open_patiently(project, note)
     name = campaign_name(opened, campaign)
     pool = _pool(opened, name, workers, site)
     display = _bars if is_terminal() else _lines
@@ -82,6 +83,18 @@ def run(
     else:
         note(f"{name} is left in stage {record.stage}; `cflow run` goes on with it")
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
+
+
+def _open_patiently(folder: Path, say: Callable[[str], None]) -> Project:
+    """Open a project; a server that is away is waited for, since nobody may be there to start this command again."""
+    from cathodeflow.cli.selection import open_existing
+    from cathodeflow.settings import get_settings
+    from cathodeflow.storage.server import with_patience
+
+    def told(delay: float, error: Exception) -> None:
+        say(f"{error} Asking again in {delay:.1f} s.")
+
+    return with_patience(lambda: open_existing(folder), get_settings().store_patience_s, told)
 
 
 def _pool(opened: Project, name: str, workers: int | None, site: str | None) -> int | Pool:

@@ -20,6 +20,7 @@ from cathodeflow.dispatch.launchpad import add_workflow_once
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.repair import repair
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY
+from cathodeflow.errors import CampaignError, StoreError
 from cathodeflow.storage.connection import Project, create_project, open_project
 from cathodeflow.storage.outbox import ENDING, FOLDER, LEFT
 
@@ -150,6 +151,28 @@ def test_an_idle_worker_waits_too(project: Project, server: MongoServer) -> None
     said, _ = worker.communicate(timeout=60)
     assert worker.returncode == 0, said
     assert count_states(open_project(project.folder)) == {"COMPLETED": 1}
+
+
+@pytest.mark.parametrize("patience_s", [0, 60])
+def test_a_driver_that_is_started_meanwhile_waits_as_long_as_a_job_would(
+    project: Project, server: MongoServer, patience_s: int
+) -> None:
+    server.stop()
+    settings = {"CATHODEFLOW_STORE_PATIENCE_S": str(patience_s), "CATHODEFLOW_STORE_TIMEOUT_S": "0.5"}
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "cathodeflow.cli.app", "run", "--project", str(project.folder)],
+        env=os.environ | settings,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if patience_s:
+        time.sleep(4.0)
+        assert driver.poll() is None
+        server.start()
+    _, said = driver.communicate(timeout=60)
+    assert ("Asking again" in said) == bool(patience_s)
+    # With the server there it sees that the project is empty.
+    assert driver.returncode == (CampaignError.exit_code if patience_s else StoreError.exit_code), said
 
 
 def test_a_campaign_goes_on_after_its_server_was_away(tmp_path: Path, server: MongoServer) -> None:
