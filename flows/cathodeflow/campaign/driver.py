@@ -194,6 +194,8 @@ def drive(
     ------
     LeaseError
         Another driver holds the campaign.
+    StoreError
+        A person interrupted while the server was away.
     """
     settings = get_settings()
     _free_lease_of_the_dead(project, name)
@@ -204,12 +206,17 @@ def drive(
     driver.renew_lease()
     try:
         with watch_interruptions() as interruption:
-            campaign = driver.loop(interruption, on_tick, recipes)
+            try:
+                campaign = driver.loop(interruption, on_tick, recipes)
+            except StoreError:
+                if interruption.asked:  # while the server is away: the present jobs wait for it, and are waited for
+                    driver.let_jobs_finish(interruption)
+                raise
             driver.let_jobs_finish(interruption)
-            driver.notifier.finish(project)
+            driver.unless_away(lambda: driver.notifier.finish(project))
     finally:
         driver.pool.end()
-        transitions.release_lease(project, name, driver.holder)
+        driver.unless_away(lambda: transitions.release_lease(project, name, driver.holder))
     return campaign
 
 
@@ -299,11 +306,30 @@ class _Driver:
         return campaign
 
     def let_jobs_finish(self, interruption: Interruption) -> None:
-        """Let the present jobs end by themselves; a second Ctrl-C gives up on them."""
-        self.pool.ask_to_finish()
+        """Let the present jobs end by themselves; a second Ctrl-C gives up on them. A server that is away does not."""
+        self.unless_away(self.pool.ask_to_finish)
+        renew_at = time.monotonic()
         while self.pool.alive() and interruption.asked < 2:
-            self.renew_lease()
+            if time.monotonic() >= renew_at:
+                self.unless_away(self.renew_lease)
+                renew_at = time.monotonic() + get_settings().lease_s / 3
             time.sleep(0.1)
+
+    def unless_away(self, act: Callable[[], object]) -> None:
+        """Do what a server may miss, such as a lease let go of: it runs out by itself."""
+        if self.project.file is not None:
+            act()
+            return
+        from pymongo.errors import PyMongoError
+
+        from cathodeflow.storage.server import explain, is_unreachable
+
+        try:
+            act()
+        except (PyMongoError, StoreError) as error:
+            if not is_unreachable(error):
+                raise
+            _LOGGER.warning("%s", explain(error, self.project.address))
 
 
 def _free_lease_of_the_dead(project: Project, name: str) -> None:

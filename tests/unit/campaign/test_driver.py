@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
+from pymongo.errors import AutoReconnect
 from tests.campaign_world import LAWFUL, definition, launch, work_one
 
-from cathodeflow.campaign.driver import drive
+from cathodeflow.campaign.driver import Interruption, _Driver, drive
 from cathodeflow.dispatch.jobs import count_states
+from cathodeflow.errors import StoreError
+from cathodeflow.storage.address import StoreAddress
 from cathodeflow.storage.connection import Project
 
 
@@ -59,3 +64,61 @@ def test_jobs_get_a_place_in_the_tick_that_makes_them_and_a_new_stage_does_not_w
     gaps = [after - before for before, after in zip(pool.ticks_at, pool.ticks_at[1:], strict=False)]
     assert sum(gap < 0.6 for gap in gaps) >= 4, gaps
     assert sum(gap >= 0.6 for gap in gaps) >= 1, gaps
+
+
+class BusyPool(CountingPool):
+    """Workers whose present job takes some looks to end."""
+
+    def __init__(self, project: Project, looks: int) -> None:
+        super().__init__(project)
+        self.looks = looks
+        self.asked_to_finish = 0
+        self.ended_with = -1
+
+    def alive(self) -> int:
+        self.looks -= 1
+        return int(self.looks > 0)
+
+    def ask_to_finish(self) -> None:
+        self.asked_to_finish += 1
+
+    def end(self) -> None:
+        self.ended_with = self.looks
+
+
+def test_an_interrupt_while_the_server_is_away_waits_for_the_present_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CATHODEFLOW_STORE_FIRST_DELAY_S", "0.01")
+    project = launch(tmp_path, definition())
+    away = Project(project.folder, None, StoreAddress.parse("mongodb://nowhere.invalid/db"))
+    taken = []
+
+    def take_lease(*_args: object) -> None:
+        taken.append(time.monotonic())
+        if len(taken) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        if len(taken) > 1:
+            raise AutoReconnect("connection closed")
+
+    def release_lease(*_args: object) -> None:
+        raise AutoReconnect("connection closed")
+
+    monkeypatch.setattr("cathodeflow.campaign.driver._free_lease_of_the_dead", lambda *_args: None)
+    monkeypatch.setattr("cathodeflow.campaign.transitions.take_lease", take_lease)
+    monkeypatch.setattr("cathodeflow.campaign.transitions.release_lease", release_lease)
+    pool = BusyPool(away, looks=5)
+    with pytest.raises(StoreError, match="cannot be reached"):
+        drive(away, "trial", pool, recipes=LAWFUL)
+    assert (pool.asked_to_finish, pool.ended_with) == (1, 0), "its jobs were not waited for"
+    assert "cannot be reached" in caplog.text
+
+
+def test_the_lease_is_not_written_anew_at_every_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = launch(tmp_path, definition())
+    pool = BusyPool(project, looks=8)
+    driver = _Driver(project, "trial", "somebody:1:1.0", pool)
+    written = []
+    monkeypatch.setattr("cathodeflow.campaign.transitions.take_lease", lambda *args: written.append(args))
+    driver.let_jobs_finish(Interruption())
+    assert (pool.looks, len(written)) == (0, 1)
