@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     store_password_file: Path | None = Field(
         None, description="File (mode 0600, own user) with the store's password, in place of the environment."
     )
+    store_key_password_file: Path | None = Field(
+        None, description="The same with the password of the key in `tlsCertificateKeyFile`, where it has one."
+    )
     store_timeout_s: float = Field(10.0, gt=0, description="How long to look for the MongoDB server before giving up.")
     store_socket_timeout_s: float = Field(120.0, gt=0, description="How long one answer of the server may take.")
     store_patience_s: float = Field(

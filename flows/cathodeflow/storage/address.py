@@ -13,20 +13,26 @@ from cathodeflow.errors import StoreError
 from cathodeflow.settings import get_settings
 
 PASSWORD_VARIABLE = "CATHODEFLOW_STORE_PASSWORD"  # noqa: S105  the name, not a password
-_SCHEMES = ("mongodb://", "mongodb+srv://")
+KEY_PASSWORD_VARIABLE = "CATHODEFLOW_STORE_KEY_PASSWORD"  # noqa: S105
+_FORM = "mongodb://[user@]host[:port][/database][?options]"
+_HOST = r"[^\s@/?,:]+(?::\d+)?|\[[0-9A-Za-z:.%]+\](?::\d+)?"
 _ADDRESS = re.compile(
-    r"^(?P<scheme>mongodb(?:\+srv)?://)(?:(?P<user>[^@/?]*)@)?(?P<hosts>[^/?]+)(?P<rest>.*)$", re.DOTALL
+    rf"(?P<scheme>mongodb(?:\+srv)?://)(?:(?P<user>[^\s@/?:]*)@)?(?P<hosts>(?:{_HOST})(?:,(?:{_HOST}))*)"
+    r"(?:/(?P<database>[^\s@/?]*))?(?:\?(?P<options>\S*))?"
 )
 # Options of an address whose values are secrets themselves.
 _SECRET_OPTIONS = re.compile(
-    r"(?i)\b(tlsCertificateKeyFilePassword|sslpemPassphrase|authMechanismProperties|password)=[^&#\s]*"
+    r"(?i)\b(tlsCertificateKeyFilePassword|sslpemPassphrase|password|AWS_SESSION_TOKEN)([=:])[^&;,#\s]*"
 )
-_INLINE = re.compile(r"(mongodb(?:\+srv)?://)([^:@/?\s]*):([^/?\s]*)@")
+# Up to the last @ of a word: a password that should have been escaped may hold any of @ / ? itself.
+_INLINE = re.compile(r"(?i)(mongodb(?:\+srv)?://[^:@/?\s]*):\S*@")
+# Ways to log in that need no password.
+_WITHOUT_PASSWORD = {"MONGODB-X509", "MONGODB-OIDC", "GSSAPI"}
 
 
 def redact(text: str) -> str:
     """Return a text with the passwords of all addresses in it replaced by stars."""
-    return _SECRET_OPTIONS.sub(r"\1=***", _INLINE.sub(r"\1\2:***@", text))
+    return _SECRET_OPTIONS.sub(r"\1\2***", _INLINE.sub(r"\1:***@", text))
 
 
 @dataclass(frozen=True)
@@ -58,26 +64,30 @@ class StoreAddress:
         """
         from cathodeflow.storage.collections import DATABASE
 
-        matched = _ADDRESS.match(uri.strip())
-        if matched is None or not uri.startswith(_SCHEMES):
+        # A refused address is not repeated: what is wrong with it may be the password in it.
+        matched = _ADDRESS.fullmatch(uri.strip())
+        if _SECRET_OPTIONS.search(uri) or (matched is None and _INLINE.search(uri)):
             raise StoreError(
-                f"The store address {redact(uri)!r} is not of the form "
-                "mongodb://[user@]host[:port][/database][?options]; correct it."
+                "The store address holds a secret, which would end up in process lists and logs: take it out "
+                f"(mongodb://user@host/…) and set {PASSWORD_VARIABLE}, or name a file with {PASSWORD_VARIABLE}_FILE "
+                f"({KEY_PASSWORD_VARIABLE}, {KEY_PASSWORD_VARIABLE}_FILE for the key of a TLS certificate)."
             )
-        if ":" in (matched["user"] or "") or _SECRET_OPTIONS.search(matched["rest"]):
-            raise StoreError(
-                f"The store address {redact(uri)} holds a secret, which would end up in process lists and logs: "
-                f"take it out (mongodb://user@host/…) and set {PASSWORD_VARIABLE}, "
-                "or name a file with CATHODEFLOW_STORE_PASSWORD_FILE."
-            )
-        path = matched["rest"].partition("?")[0].lstrip("/")
-        return cls(uri.strip(), unquote(path) or DATABASE, password_file)
+        if matched is None:
+            raise StoreError(f"The store address is not of the form {_FORM}; correct it.")
+        return cls(uri.strip(), unquote(matched["database"] or "") or DATABASE, password_file)
 
     @property
     def user(self) -> str | None:
         """The user named in the address."""
-        matched = _ADDRESS.match(self.uri)
+        matched = _ADDRESS.fullmatch(self.uri)
         return unquote(matched["user"]) if matched is not None and matched["user"] else None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of the address, their names in lower case."""
+        parts = re.split("[&;]", self.uri.partition("?")[2])
+        pairs = (part.partition("=") for part in parts if part)
+        return {name.lower(): unquote(value) for name, _, value in pairs}
 
     def password(self) -> str | None:
         """Read the password now: from the file of this address or the setting, else from the environment.
@@ -85,14 +95,14 @@ class StoreAddress:
         Returns
         -------
         str or None
-            None when the address names no user.
+            None when the address names no user, or a way to log in that needs none.
 
         Raises
         ------
         StoreError
             There is none, or its file may be read by others.
         """
-        if self.user is None or "MONGODB-X509" in self.uri or "MONGODB-OIDC" in self.uri:
+        if self.user is None or self.options.get("authmechanism", "").upper() in _WITHOUT_PASSWORD:
             return None
         path = self.password_file or get_settings().store_password_file
         if path is not None:
@@ -101,9 +111,22 @@ class StoreAddress:
         if not found:
             raise StoreError(
                 f"The store address {self.uri} names the user {self.user} and there is no password: set "
-                f"{PASSWORD_VARIABLE}, or name a file with CATHODEFLOW_STORE_PASSWORD_FILE."
+                f"{PASSWORD_VARIABLE}, or name a file with {PASSWORD_VARIABLE}_FILE."
             )
         return found
+
+    def key_password(self) -> str | None:
+        """Read the password of the TLS client key now; None where there is no such key, or it is not encrypted.
+
+        Raises
+        ------
+        StoreError
+            Its file may be read by others.
+        """
+        if "tlscertificatekeyfile" not in self.options:
+            return None
+        path = get_settings().store_key_password_file
+        return read_password(path) if path is not None else os.environ.get(KEY_PASSWORD_VARIABLE) or None
 
 
 def read_password(path: Path) -> str:

@@ -71,7 +71,7 @@ def write_project_file(folder: Path, address: StoreAddress | None) -> None:
         raise StoreError(f"The project file {folder / FILE_NAME} cannot be written: {error.strerror}.") from error
 
 
-def store_of(folder: Path, uri: str | None = None) -> StoreAddress | None:
+def store_of(folder: Path, uri: str | None = None, *, moving: bool = False) -> StoreAddress | None:
     """Return where the documents of a project folder are.
 
     An address that is given wins; then the project file; then the setting `store_uri`, for folders that have no store.
@@ -82,6 +82,8 @@ def store_of(folder: Path, uri: str | None = None) -> StoreAddress | None:
         The project folder; need not exist.
     uri : str, optional
         Address that is given.
+    moving : bool
+        The documents are to be moved: that the setting names a server and they are not there is no contradiction.
 
     Returns
     -------
@@ -91,7 +93,8 @@ def store_of(folder: Path, uri: str | None = None) -> StoreAddress | None:
     Raises
     ------
     StoreError
-        An address cannot be used, or the setting names a server while the documents are in the embedded store.
+        An address cannot be used, or the setting names a server while the documents are in the embedded store, or
+        another database than the folder does.
     """
     settings = get_settings()
     if uri is not None:
@@ -99,12 +102,20 @@ def store_of(folder: Path, uri: str | None = None) -> StoreAddress | None:
     said = read_project_file(folder)
     setting = None if settings.store_uri is None else StoreAddress.parse(settings.store_uri)
     if said is not None and said["store"] == MONGODB:
-        if setting is not None:  # the same server by another name, as seen from this machine
-            return setting
         file = said.get("password_file")
-        return StoreAddress.parse(said["uri"], None if file is None else Path(file))
+        remembered = StoreAddress.parse(said["uri"], None if file is None else Path(file))
+        if setting is None:
+            return remembered
+        if setting.database != remembered.database:
+            raise StoreError(
+                f"CATHODEFLOW_STORE_URI names the database {setting.database!r}, and the documents of {folder} are in "
+                f"{remembered.database!r} ({remembered.uri}): unset the variable, or name that database in it."
+            )
+        return setting  # the same server by another name, as seen from this machine
     embedded = said is not None or (folder / settings.store_file).exists()
     if setting is not None and embedded:
+        if moving:
+            return None
         raise StoreError(
             f"CATHODEFLOW_STORE_URI names a server, and the documents of {folder} are in the embedded store: "
             f"copy them (`cflow store migrate --to {setting.uri} -p {folder}`), or unset the variable."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cathodeflow.errors import StoreError
@@ -18,6 +19,7 @@ Result = TypeVar("Result")
 
 _AUTHENTICATION_FAILED = {18, 8000}
 _NOT_AUTHORIZED = 13
+_FILES = ("tlscafile", "tlscertificatekeyfile", "tlscrlfile")
 
 
 def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
@@ -42,11 +44,19 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
         "appname": "cathodeflow",
         "retrywrites": True,
     }
-    said = {part.partition("=")[0].lower() for part in address.uri.partition("?")[2].split("&")}
+    said = address.options
+    for name in _FILES:
+        if not Path(said.get(name, "/")).is_absolute():
+            raise StoreError(
+                f"The store address {address.uri} cannot be used: {said[name]} is no absolute path, and workers look "
+                "from other folders; correct it."
+            )
     options = {name: value for name, value in options.items() if name not in said}
-    password = address.password()
+    password, key_password = address.password(), address.key_password()
     if password is not None:
         options |= {"username": address.user, "password": password}
+    if key_password is not None:
+        options["tlscertificatekeyfilepassword"] = key_password
     try:
         with warnings.catch_warnings():
             # pymongo only warns of an option it does not know: a misspelt `tls` would go in the clear.

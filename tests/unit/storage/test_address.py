@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import traceback
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from cathodeflow.errors import StoreError
 from cathodeflow.storage import server
-from cathodeflow.storage.address import PASSWORD_VARIABLE, StoreAddress, read_password, redact
+from cathodeflow.storage.address import KEY_PASSWORD_VARIABLE, PASSWORD_VARIABLE, StoreAddress, read_password, redact
 from cathodeflow.storage.connection import open_project
 from cathodeflow.storage.project_file import FILE_NAME, read_project_file, store_of, write_project_file
 
@@ -48,10 +49,41 @@ def test_what_is_no_address_is_refused(uri: str) -> None:
 
 @pytest.mark.parametrize(
     "uri",
+    ["mongodb://[::1]:27017/x", "mongodb://%2Ftmp%2Fmongodb-27017.sock/x", "mongodb://h1,[fe80::1%25eth0]:1,h2:2/x"],
+)
+def test_addresses_of_all_kinds_of_hosts_are_taken(uri: str) -> None:
+    assert StoreAddress.parse(uri).database == "x"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"mongodb://me:pa/{SECRET}@host/db",
+        f"mongodb://me:pa@{SECRET}@host/db",
+        f"mongodb://me:{SECRET}?x@host/db",
+        f"mongodb://me@h:{SECRET}@host/db",
+        f"mongodb:// me:{SECRET}@host/db",
+        f"MONGODB://me:{SECRET}@host/db",
+        f"mongo://me:{SECRET}@host/db",
+        f"mongodb://me:pa {SECRET}@host/db",
+        f"mongodb://:{SECRET}@host",
+        f"mongodb://me:{SECRET}",
+        f"me:{SECRET}@host/db",
+    ],
+)
+def test_a_password_in_whatever_is_no_address_is_not_repeated(uri: str) -> None:
+    with pytest.raises(StoreError, match=r"holds a secret|not of the form") as refused:
+        StoreAddress.parse(uri)
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "uri",
     [
         f"mongodb://me:{SECRET}@host/db",
         f"mongodb+srv://me:{SECRET}@host/db?tls=true",
         f"mongodb://host/db?tls=true&tlsCertificateKeyFilePassword={SECRET}",
+        f"mongodb://host/db?tls=true;tlsCertificateKeyFilePassword={SECRET}",
         f"mongodb://me@host/db?authMechanismProperties=AWS_SESSION_TOKEN:{SECRET}",
     ],
 )
@@ -110,6 +142,63 @@ def test_a_user_without_a_password_is_told_where_to_put_it(monkeypatch: pytest.M
     assert StoreAddress.parse("mongodb://host/db").password() is None
 
 
+@pytest.mark.parametrize("mechanism", ["MONGODB-X509", "GSSAPI", "MONGODB-OIDC"])
+def test_ways_to_log_in_without_a_password_ask_for_none(mechanism: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    uri = f"mongodb://me@host/db?authMechanism={mechanism}&authMechanismProperties=SERVICE_NAME:lab"
+    assert StoreAddress.parse(uri).password() is None
+
+
+def encrypted_key(folder: Path, password: bytes) -> Path:
+    """A client certificate with its key, encrypted, as `tlsCertificateKeyFile` wants them."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "me")])
+    since = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, since, since + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    path = folder / "client.pem"
+    path.write_bytes(
+        certificate
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(password),
+        )
+    )
+    return path
+
+
+def test_the_password_of_a_client_key_comes_from_the_environment_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"mongodb://host/db?tls=true&tlsCertificateKeyFile={encrypted_key(tmp_path, SECRET.encode())}"
+    monkeypatch.setenv(KEY_PASSWORD_VARIABLE, "wrong")
+    with pytest.raises(StoreError, match="cannot be used"):
+        server.connect(StoreAddress.parse(uri))
+    monkeypatch.setenv(KEY_PASSWORD_VARIABLE, SECRET)
+    server.connect(StoreAddress.parse(uri)).close()
+    monkeypatch.setenv(KEY_PASSWORD_VARIABLE, "wrong")
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    monkeypatch.setenv(f"{KEY_PASSWORD_VARIABLE}_FILE", str(tmp_path / "secret"))
+    server.connect(StoreAddress.parse(uri)).close()
+    (tmp_path / "secret").chmod(0o644)
+    with pytest.raises(StoreError, match="chmod 600"):
+        server.connect(StoreAddress.parse(uri))
+
+
+def test_a_relative_file_in_the_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="no absolute path"):
+        made_client("mongodb://me@host/db?tls=true&tlsCAFile=ca.pem", monkeypatch)
+
+
 def made_client(uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv(PASSWORD_VARIABLE, SECRET)
     return server.connect(StoreAddress.parse(uri))
@@ -144,7 +233,7 @@ def test_defaults_give_up_in_time_and_write_again(monkeypatch: pytest.MonkeyPatc
     client.close()
 
 
-@pytest.mark.parametrize("options", ["tlsCAFile=absent.pem&tls=true", "w=-3", "authMechanism=NONE", "tsl=true"])
+@pytest.mark.parametrize("options", ["tlsCAFile=/absent.pem&tls=true", "w=-3", "authMechanism=NONE", "tsl=true"])
 def test_options_that_pymongo_refuses_are_named(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="cannot be used") as refused:
         made_client(f"mongodb://me@host/db?{options}", monkeypatch)
@@ -175,6 +264,17 @@ def test_the_project_file_says_where_and_never_how_to_get_in(tmp_path: Path, mon
     assert (address.uri, address.password_file) == ("mongodb://me@host/db", secret)
     write_project_file(tmp_path, None)
     assert store_of(tmp_path) is None
+
+
+def test_a_setting_that_names_another_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project_file(tmp_path, StoreAddress.parse("mongodb://host/one"))
+    monkeypatch.setenv("CATHODEFLOW_STORE_URI", "mongodb://host/two")
+    with pytest.raises(StoreError, match=r"database 'two'.*in 'one' \(mongodb://host/one\): unset the variable"):
+        store_of(tmp_path)
+    monkeypatch.setenv("CATHODEFLOW_STORE_URI", "mongodb://seen-from-here:27018/one")
+    address = store_of(tmp_path)
+    assert address is not None
+    assert address.uri == "mongodb://seen-from-here:27018/one"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"store": "mongodb"}', '{"store": "oracle"}', '{"store": 3', "\x00"])
