@@ -55,8 +55,13 @@ class Pool(Protocol):
 _LOGGER = logging.getLogger(__name__)
 
 
+LIVED_S = 20.0
+"""A worker that dies sooner has most likely refused to work, and would again."""
+FIRST_DELAY_S, LONGEST_DELAY_S = 2.0, 60.0
+
+
 class WorkerPool:
-    """Worker processes of this machine; one that dies is started anew.
+    """Worker processes of this machine; one that dies is started anew, later and later if it dies at once.
 
     Parameters
     ----------
@@ -76,6 +81,9 @@ class WorkerPool:
         self._size = size
         self._threads = threads
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[int, float] = {}
+        self._early_deaths: dict[int, int] = {}
+        self._again_at: dict[int, float] = {}
 
     def keep_alive(self) -> int:
         """Start what is missing.
@@ -90,9 +98,20 @@ class WorkerPool:
             process = self._processes.get(number)
             if process is not None and process.poll() is None:
                 continue
-            died += process is not None
-            self._processes[number] = self._start(number)
+            if process is not None:
+                died += 1
+                del self._processes[number]
+                self._again_at[number] = time.monotonic() + self._delay(number)
+            if time.monotonic() >= self._again_at.get(number, 0.0):
+                self._started[number] = time.monotonic()
+                self._processes[number] = self._start(number)
         return died
+
+    def _delay(self, number: int) -> float:
+        """Return after how long a worker that has just died is started again, s: the first time at once."""
+        early = time.monotonic() - self._started[number] < LIVED_S
+        deaths = self._early_deaths[number] = self._early_deaths.get(number, 0) + 1 if early else 0
+        return min(FIRST_DELAY_S * 2.0 ** (deaths - 2), LONGEST_DELAY_S) if deaths > 1 else 0.0
 
     def top_up(self) -> None:
         """Leave it to the workers: they ask for jobs themselves."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 from tests.campaign_world import LAWFUL, definition, launch, work_one
 
-from cathodeflow.campaign.driver import Interruption, _Driver, drive
+from cathodeflow.campaign.driver import LIVED_S, Interruption, WorkerPool, _Driver, drive
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.errors import StoreError
 from cathodeflow.storage.address import StoreAddress
@@ -122,3 +123,33 @@ def test_the_lease_is_not_written_anew_at_every_look(tmp_path: Path, monkeypatch
     monkeypatch.setattr("cathodeflow.campaign.transitions.take_lease", lambda *args: written.append(args))
     driver.let_jobs_finish(Interruption())
     assert (pool.looks, len(written)) == (0, 1)
+
+
+class RefusingWorkers(WorkerPool):
+    """Workers that end as soon as they are started."""
+
+    starts = 0
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        self.starts += 1
+        process = subprocess.Popen(["false"])
+        process.wait()
+        return process
+
+
+def test_workers_that_refuse_to_work_are_started_ever_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("cathodeflow.campaign.driver.time.monotonic", lambda: now[0])
+    pool = RefusingWorkers(tmp_path, "trial", 1, 1)
+    deaths, starts_at = 0, []
+    for _ in range(200):
+        before = pool.starts
+        deaths += pool.keep_alive()
+        starts_at += [now[0] - 100.0] * (pool.starts - before)
+        now[0] += 1.0
+    assert starts_at == [0.0, 1.0, 4.0, 9.0, 18.0, 35.0, 68.0, 129.0, 190.0]
+    assert deaths == len(starts_at)
+    pool._started[0] = now[0] - LIVED_S
+    assert pool._delay(0) == 0.0, "one that worked for a while is started at once"
