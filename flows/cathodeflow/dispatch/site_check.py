@@ -8,20 +8,24 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cathodeflow.dispatch.probe import Findings, read_note
 from cathodeflow.dispatch.site_file import SiteFile
-from cathodeflow.dispatch.sites import Category
+from cathodeflow.dispatch.sites import Category, slurm_time
 from cathodeflow.dispatch.slurm.commands import call, clean_environment, slurm_is_here
-from cathodeflow.dispatch.slurm.script import Request, render
+from cathodeflow.dispatch.slurm.script import Request, array_option, render
 from cathodeflow.dispatch.slurm.truth import SlurmTruth, Standing
 from cathodeflow.errors import CathodeflowError, SchedulerError, StoreError
 
 IMPORT_PATIENCE_S = 300.0
+LIVE_S = 600
+"""Time limit of a live check's job."""
+
 POLL_S = 1.0
+_BEYOND = 1e6  # times what a queue gives: more than any limit that a site sets
 
 Verdict = Literal["ok", "skipped", "broken"]
 
@@ -77,7 +81,7 @@ def check_site(
             continue
         yield _check_shell(category, text)
         if site.site.scheduler == "slurm":
-            yield _check_with_slurm(site, category, text)
+            yield _check_with_slurm(site, request)
         yield _check_imports(site, request, modules)
         if live_s is not None and site.site.scheduler == "slurm":
             yield _check_live(site, request, modules, live_s)
@@ -91,19 +95,35 @@ def _check_shell(category: Category, text: str) -> Result:
     return Result(category, "script", "ok", f"{len(text.splitlines())} lines")
 
 
-def _check_with_slurm(site: SiteFile, category: Category, text: str) -> Result:
+def _check_with_slurm(site: SiteFile, request: Request) -> Result:
+    """Ask Slurm for the usual allocation, and for the largest that a job may get which ran out of something."""
+    category, queue = request.category, site.site.workers[request.category]
     if not slurm_is_here():
         return Result(category, "test-only", "skipped", "sbatch is not on the path: check again on a login node")
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "job.sh"
-        script.write_text(text, encoding="utf-8")
+    largest = replace(
+        request,
+        time_factor=_BEYOND if queue.max_time else 1.0,
+        memory_factor=_BEYOND if queue.max_memory else 1.0,
+    )
+    asked = {"": (request, [array_option(2)] if queue.array else [])}
+    if largest != request:
+        asked[", and up to max_time and max_memory"] = (largest, [])
+    for what, (wanted, options) in asked.items():
         try:
-            # --test-only answers on standard error, and by its exit code.
-            call(["sbatch", "--test-only", str(script)], environment=clean_environment(site.site.variables()))
+            _test_only(site, wanted, options)
         except CathodeflowError as error:
             remedy = f"compare workers.{category} in {site.folder / 'site.yaml'} with `sinfo` and `sacctmgr show assoc`"
-            return Result(category, "test-only", "broken", f"{error}; {remedy}")
-    return Result(category, "test-only", "ok", "Slurm would take it")
+            said = f" when asked for more{what.removeprefix(', and')}" if what else ""
+            return Result(category, "test-only", "broken", f"{error}{said}; {remedy}")
+    return Result(category, "test-only", "ok", f"Slurm would take it{''.join(asked)}")
+
+
+def _test_only(site: SiteFile, request: Request, options: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "job.sh"
+        script.write_text(render(site, request, "cflow-check-%j.log"), encoding="utf-8")
+        # --test-only answers on standard error, and by its exit code.
+        call(["sbatch", "--test-only", *options, str(script)], environment=clean_environment(site.site.variables()))
 
 
 def _probe_command(site: SiteFile, note: Path, project: Path, modules: tuple[str, ...]) -> str:
@@ -186,11 +206,20 @@ def _check_live(site: SiteFile, request: Request, modules: tuple[str, ...], pati
     script.write_text(
         render(site, request, str(log), _probe_command(site, note, request.project, modules)), encoding="utf-8"
     )
+    # Short, so that it need not wait for a gap as long as a day's work does.
+    short = [f"--time={slurm_time(LIVE_S)}", f"--signal=B:USR1@{LIVE_S // 60}"]
+    options = short if site.site.workers[category].time_s > LIVE_S else []
     try:
-        said = call(["sbatch", "--parsable", str(script)], environment=clean_environment(site.site.variables()))
+        command = ["sbatch", "--parsable", "--no-requeue", *options, str(script)]
+        said = call(command, environment=clean_environment(site.site.variables()))
         job_id = said.strip().splitlines()[-1].split(";")[0]
-        message = _wait_for(job_id, note, patience_s)
+        try:
+            message = _wait_for(job_id, note, patience_s)
+        except KeyboardInterrupt:
+            call(["scancel", job_id])
+            raise
     except SchedulerError as error:
+        _remove(folder)
         return Result(category, "live", "broken", str(error))
     findings = read_note(note)
     if findings is None:

@@ -10,9 +10,9 @@ from cathodeflow.dispatch.allotment import Estimates
 from cathodeflow.dispatch.sites import Category
 from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.commands import call
-from cathodeflow.dispatch.slurm.submissions import SubmissionRecord
+from cathodeflow.dispatch.slurm.submissions import SubmissionRecord, SubmissionState
 from cathodeflow.dispatch.slurm.submit import LOGS, Size, settle, size_of, submit_needed
-from cathodeflow.dispatch.slurm.truth import SlurmTruth
+from cathodeflow.dispatch.slurm.truth import SlurmTruth, Standing
 from cathodeflow.errors import MissingDependencyError, SchedulerError
 
 if TYPE_CHECKING:
@@ -126,13 +126,19 @@ class SitePool:
 
     def _take_back_what_waits_in_vain(self, truth: SlurmTruth) -> None:
         """Cancel what Slurm will never start, or it would keep its seats from all others."""
+        mine = [record for record in self._mine() if record.state == SubmissionState.PENDING]
+        if not mine or truth.complaints:
+            return
         waiting = {job.job_id: job for job in truth.queue() or () if job.waits_in_vain}
-        for record in self._mine() if waiting else ():
+        for record in mine:
             job = waiting.get(record.job_id or "")
             if job is None:
                 continue
             category, size = Category(record.category), size_of(record)
-            self._cancel([job.job_id], ["--state=PENDING"])
+            self._scancel([job.job_id], ["--state=PENDING"])
+            if SlurmTruth().look([job.job_id])[job.job_id].standing != Standing.ENDED:
+                continue  # it was changed by somebody meanwhile, or Slurm does not answer
+            submissions.close(self._project, record.token, SubmissionState.REFUSED, job.waits_for)
             delay = self._put_off(category, size)
             self._say(
                 f"allocation {job.job_id} for {category}{size} was taken back, since Slurm would never start it "
@@ -180,13 +186,15 @@ class SitePool:
         return [record for record in held if record.campaign == self._campaign]
 
     def _cancel(self, job_ids: list[str], options: list[str]) -> None:
-        if not job_ids:
-            return
+        if job_ids:
+            self._scancel(job_ids, options)
+            settle(self._project, self._site.name, SlurmTruth())
+
+    def _scancel(self, job_ids: list[str], options: list[str]) -> None:
         try:
             call(["scancel", *options, *job_ids])
         except (SchedulerError, MissingDependencyError) as error:
             self._say(str(error))
-        settle(self._project, self._site.name, SlurmTruth())
 
     def _say(self, message: str) -> None:
         """Keep a message for `messages`; one that was said lately is not said again with every tick."""

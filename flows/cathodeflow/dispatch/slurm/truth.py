@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass
 class SlurmTruth:
-    """Asks Slurm, each program once for all jobs.
+    """Asks Slurm, each program once for all jobs; squeue's answer is kept, so one of these lasts for one look around.
 
     Attributes
     ----------
@@ -64,6 +64,7 @@ class SlurmTruth:
     """
 
     complaints: list[str] = field(default_factory=list)
+    _queue: dict[str, SlurmJob] | None = None
 
     def look(self, job_ids: Collection[str], started: float | None = None) -> dict[str, Finding]:
         """Find out where jobs stand.
@@ -115,11 +116,14 @@ class SlurmTruth:
         return found
 
     def _ask_queue(self) -> dict[str, SlurmJob] | None:
-        try:
-            return by_job(parse_squeue(call(["squeue", "--me", "-h", "-r", "-t", "all", "-o", SQUEUE_FORMAT])))
-        except (SchedulerError, MissingDependencyError) as error:
-            self.complaints.append(str(error))
-            return None
+        if self._queue is None:
+            try:
+                answer = call(["squeue", "--me", "-h", "-r", "-t", "all", "-o", SQUEUE_FORMAT])
+            except (SchedulerError, MissingDependencyError) as error:
+                self.complaints.append(str(error))
+                return None
+            self._queue = by_job(parse_squeue(answer))
+        return self._queue
 
     def _ask_accounts(self, job_ids: Sequence[str]) -> dict[str, SlurmJob] | None:
         found: dict[str, SlurmJob] = {}

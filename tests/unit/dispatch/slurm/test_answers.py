@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cathodeflow.dispatch.slurm.answers import SlurmJob, memory_mib, parse_sacct, parse_squeue
+from cathodeflow.dispatch.slurm.answers import SlurmJob, array_tasks, memory_mib, parse_sacct, parse_squeue
 from cathodeflow.records.outcomes import Reason
 
 # squeue -h -r -t all -o SQUEUE_FORMAT: exit 3, kill -9 of the shell, memory, still running, cancelled, well ended.
@@ -95,8 +95,8 @@ def test_array_tasks_heterogeneous_steps_and_requeued_jobs_are_read() -> None:
     jobs = parse_sacct(text)
     assert jobs["77_3"].reason == Reason.PREEMPTED
     assert jobs["78"].state == "COMPLETED", "the last run of a requeued job counts"
-    assert jobs["79_[4-9]"].pending
-    assert jobs["79_[4-9]"].nodes == ""
+    never_begun = [jobs[f"79_{task}"] for task in range(4, 10)]
+    assert all(job.pending and job.nodes == "" and job.name == "z" for job in never_begun)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,38 @@ def test_array_tasks_heterogeneous_steps_and_requeued_jobs_are_read() -> None:
 )
 def test_slurms_amounts_of_memory(text: str, amount: float | None) -> None:
     assert memory_mib(text) == (None if amount is None else pytest.approx(amount, abs=0.01))
+
+
+@pytest.mark.parametrize(
+    ("job_id", "tasks"),
+    [
+        ("79", ["79"]),
+        ("79_4", ["79_4"]),
+        ("79_[0-2]", ["79_0", "79_1", "79_2"]),
+        ("79_[0,3-7:2%2]", ["79_0", "79_3", "79_5", "79_7"]),
+        ("79_[0-3,...]", ["79_[0-3,...]"]),
+        ("79_[-]", ["79_[-]"]),
+    ],
+)
+def test_tasks_that_never_began_share_an_id(job_id: str, tasks: list[str]) -> None:
+    assert array_tasks(job_id) == tasks
+
+
+@pytest.mark.parametrize(
+    ("why", "in_vain"),
+    [
+        *((why, True) for why in ("PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "InvalidQOS")),
+        *((why, True) for why in ("QOSMaxWallDurationPerJobLimit", "QOSMaxMemoryPerJob", "AssocMaxCpuPerJobLimit")),
+        *((why, False) for why in ("Priority", "Resources", "None", "BeginTime", "ReqNodeNotAvail", "PartitionDown")),
+        *((why, False) for why in ("QOSMaxJobsPerUserLimit", "AssocGrpCPUMinutesLimit", "QOSGrpNodeLimit")),
+    ],
+)
+def test_waiting_in_vain_is_told_from_waiting(why: str, in_vain: bool) -> None:
+    line = "7|7|N/A|{}|" + why + "|N/A||cpu|cflow-x|(null)"
+    (waiting,) = parse_squeue(line.format("PENDING"))
+    (running,) = parse_squeue(line.format("RUNNING"))
+    assert waiting.waits_in_vain == in_vain
+    assert not running.waits_in_vain
 
 
 @given(st.text(max_size=300))

@@ -14,11 +14,13 @@ from cathodeflow.dispatch.sites import Category, Site
 from cathodeflow.dispatch.slurm.commands import clean_environment
 from cathodeflow.dispatch.slurm.script import (
     Request,
+    array_option,
     comment,
     in_double_quotes,
     job_name,
     render,
     sbatch_command,
+    task_token,
     token_of,
 )
 from cathodeflow.errors import DefinitionError
@@ -133,7 +135,14 @@ def test_the_token_is_in_name_and_comment() -> None:
     assert token_of(job_name(REQUEST.token)) == REQUEST.token
     assert token_of("interactive") is None
     assert comment("ab12", REQUEST) == "cathodeflow:ab12:camp:cpu:0a1b2c3d4e5f"
-    assert sbatch_command(Path("s.sh"), "ab12", REQUEST)[-1] == "s.sh"
+    assert token_of("cflow-ab12", "77_3") == task_token("ab12", 3)
+    assert token_of("cflow-ab12", "77_[0-3]") == "ab12", "that is no single task"
+
+
+def test_a_template_cannot_lose_what_a_submission_is_found_by() -> None:
+    command = sbatch_command(Path("s.sh"), "ab12", REQUEST, [array_option(3)])
+    assert command[-2:] == ["--array=0-2", "s.sh"]
+    assert {f"--job-name={job_name(REQUEST.token)}", "--no-requeue"} <= set(command)
 
 
 def test_jobs_get_a_named_environment_and_not_the_shells(monkeypatch: pytest.MonkeyPatch) -> None:

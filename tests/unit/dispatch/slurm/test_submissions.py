@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.answers import SlurmJob
 from cathodeflow.dispatch.slurm.need import Work, allocations_wanted
 from cathodeflow.dispatch.slurm.submissions import Budget, SubmissionState
-from cathodeflow.dispatch.slurm.submit import Size, settle, wanted
+from cathodeflow.dispatch.slurm.submit import Size, in_turn, settle, wanted
 from cathodeflow.dispatch.slurm.truth import Finding, SlurmTruth, Standing
 from cathodeflow.storage.connection import Project, create_project
 
@@ -158,6 +159,71 @@ def test_there_is_one_allocation_for_any_work_and_never_an_idle_slot_too_many(re
     jobs = sum(ready.values())
     assert (number > 0) == (jobs > 0)
     assert number <= max(-(-(jobs + running) // slots), 1)
+
+
+def test_the_tasks_of_an_array_have_a_seat_each_and_are_settled_each_for_itself(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [submissions.reserve(project, BUDGET, "c", array="ab12", task=task) for task in range(3)]
+    assert [record.token if record else None for record in records] == ["ab12-0", "ab12-1", None], "two may wait"
+    name = "cflow-ab12"
+    assert settle(project, "s", KnownTruth([SlurmJob("7_1", "PENDING", name=name)])) == []
+    first, second = submissions.open_submissions(project, "s")
+    assert (first.job_id, first.name_token) == (None, "ab12"), "sbatch may not have made it yet, for all we know"
+    assert second.job_id == "7_1"
+    running = [SlurmJob("7_0", "RUNNING", name=name), SlurmJob("7_1", "CANCELLED", name=name)]
+    (over,) = settle(project, "s", KnownTruth(running))
+    assert over.token == "ab12-1"
+    (left,) = submissions.open_submissions(project, "s")
+    assert (left.token, left.job_id, left.state) == ("ab12-0", "7_0", "running")
+
+
+def test_a_task_that_came_and_went_is_found_among_the_others_of_its_name(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in range(2):
+        submissions.reserve(project, BUDGET, "c", array="ab12", task=task)
+    monkeypatch.setattr("cathodeflow.dispatch.slurm.submit.SETTLED_AFTER_S", -1.0)
+    jobs = {
+        f"7_{task}": SlurmJob(f"7_{task}", state, name="cflow-ab12") for task, state in ((0, "TIMEOUT"), (1, "RUNNING"))
+    }
+    (over,) = settle(project, "s", KnownTruth([], jobs))
+    assert over.token == "ab12-0"
+    stored = project.get("submissions", "ab12-0")
+    assert stored is not None
+    assert (stored["job_id"], stored["outcome"]) == ("7_0", "TIMEOUT")
+    (left,) = submissions.open_submissions(project, "s")
+    assert (left.job_id, left.state) == ("7_1", "running")
+
+
+USUAL, MEMORY, TIME = Size(), Size(1.0, 2.0), Size(4.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("needed", "there", "order"),
+    [
+        ({USUAL: 3}, {}, [(USUAL, 3)]),
+        ({USUAL: 3}, {USUAL: 3}, []),
+        ({USUAL: 9, MEMORY: 1}, {}, [(MEMORY, 1), (USUAL, 9)]),
+        ({USUAL: 9, MEMORY: 1}, {USUAL: 4}, [(MEMORY, 1), (USUAL, 5)]),
+        ({USUAL: 2, MEMORY: 2, TIME: 1}, {}, [(TIME, 1), (MEMORY, 1), (USUAL, 1), (MEMORY, 1), (USUAL, 1)]),
+        ({USUAL: 1, MEMORY: 1}, {MEMORY: 1}, [(USUAL, 1)]),
+    ],
+)
+def test_no_size_takes_all_seats_from_the_others(needed, there, order) -> None:
+    assert in_turn(needed, there) == order
+
+
+SIZES = st.builds(Size, st.sampled_from([1.0, 2.0, 4.0]), st.sampled_from([1.0, 2.0]))
+
+
+@given(st.dictionaries(SIZES, st.integers(1, 9)), st.dictionaries(SIZES, st.integers(0, 9)), st.sets(SIZES))
+def test_taking_turns_gives_each_size_what_it_lacks_and_no_more(needed, there, put_off) -> None:
+    given_out = [size for size, number in in_turn(needed, there, put_off) for _ in range(number)]
+    lacking = {size: max(number - there.get(size, 0), 0) for size, number in needed.items() if size not in put_off}
+    assert Counter(given_out) == Counter(lacking)
+    bare = [size for size in lacking if not there.get(size)]
+    assert set(given_out[: len(bare)]) == set(bare), "those without any come before those that have one"
 
 
 def test_jobs_that_need_more_get_allocations_of_their_own(project: Project, tmp_path: Path) -> None:
