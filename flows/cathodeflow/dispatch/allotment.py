@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,6 @@ from cathodeflow.dispatch.jobs import FIREWORKS
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
-
-EXPECTED = "_expected_s"
-"""Key of a spec: seconds the job is expected to take, where none of its kind has been measured."""
 
 REFRESH_S = 30.0
 _KEPT_BACK_S = 5.0  # for writing down the result
@@ -46,7 +44,7 @@ class Allotment:
 
 @dataclass
 class Estimates:
-    """Measured run times, asked for again now and then.
+    """How long jobs take: as measured, which is asked for again now and then, before that as the site expects.
 
     Attributes
     ----------
@@ -54,21 +52,24 @@ class Estimates:
         The open project.
     campaign : str or None
         Whose jobs.
+    expected : mapping of str to float
+        Seconds by kind that hold until one of the kind was measured.
     """
 
     project: Project
     campaign: str | None
+    expected: Mapping[str, float] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
     _asked: float = -REFRESH_S
 
     def seconds(self) -> dict[str, float]:
-        """Return the median seconds by kind of what is READY."""
+        """Return the seconds by kind: the median of what was measured, where something was."""
         if time.monotonic() - self._asked >= REFRESH_S:
             condition = {"state": "READY"} | ({} if self.campaign is None else {"spec._campaign": self.campaign})
             kinds = [kind for kind in self.project.count_by(FIREWORKS, "spec._kind", condition) if kind is not None]
             self._seconds = {**self._seconds, **measured_seconds(self.project, self.campaign, kinds)}
             self._asked = time.monotonic()
-        return self._seconds
+        return {**self.expected, **self._seconds}
 
 
 def condition(allotment: Allotment, estimates: Estimates) -> dict[str, Any]:
@@ -89,15 +90,12 @@ def condition(allotment: Allotment, estimates: Estimates) -> dict[str, Any]:
     left = allotment.seconds_left() - _KEPT_BACK_S
     whole = allotment.ends - allotment.begins
     begun = whole - allotment.seconds_left()
-    expected = estimates.seconds()
     found: dict[str, Any] = {
         # Without the key, or not above what this allocation has.
         "spec._memory_factor": {"$not": {"$gt": allotment.memory_factor}},
         "spec._time_factor": {"$not": {"$gt": allotment.time_factor}},
     }
-    refused = too_long(expected, left, whole, begun)
+    refused = too_long(estimates.seconds(), left, whole, begun)
     if refused:
         found["spec._kind"] = {"$nin": refused}
-    if begun >= 0.1 * whole:
-        found[f"spec.{EXPECTED}"] = {"$not": {"$gt": left}}
     return found

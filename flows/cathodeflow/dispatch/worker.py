@@ -13,9 +13,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,8 @@ class WorkerOptions:
         End when there is nothing to run, in place of waiting for more.
     allotment : Allotment or None
         What an allocation gives; jobs that need more are left to others. None on a machine of one's own.
+    expected : mapping of str to float
+        Seconds that jobs of a kind take, until some have been measured.
     """
 
     project: Path
@@ -71,6 +73,7 @@ class WorkerOptions:
     parent: int | None = None
     until_empty: bool = False
     allotment: Allotment | None = None
+    expected: Mapping[str, float] = field(default_factory=dict)
 
 
 # What names the place in Slurm where a process runs; `reconcile` asks Slurm about it.
@@ -224,7 +227,7 @@ class Worker:
             return query
         from cathodeflow.dispatch.allotment import Estimates, condition
 
-        self._estimates = self._estimates or Estimates(self.project, self.options.campaign)
+        self._estimates = self._estimates or Estimates(self.project, self.options.campaign, self.options.expected)
         return query | condition(self.options.allotment, self._estimates)
 
     def _directory(self, spec: dict[str, Any], fw_id: int, launch_id: int) -> Path:
@@ -353,6 +356,9 @@ def parse(arguments: Sequence[str] | None = None) -> WorkerOptions:
     parser.add_argument("--time-factor", type=float, default=1.0, help="times the site's time that was asked for")
     parser.add_argument("--memory-factor", type=float, default=1.0, help="times the site's memory that was asked for")
     parser.add_argument("--linger-s", type=float, default=0.0, help="with --until-time: wait so long for more work")
+    parser.add_argument(
+        "--expected", type=_kind_and_seconds, action="append", default=[], help="KIND=SECONDS, until jobs were measured"
+    )
     given = parser.parse_args(arguments)
     return WorkerOptions(
         given.project,
@@ -363,7 +369,13 @@ def parse(arguments: Sequence[str] | None = None) -> WorkerOptions:
         given.parent,
         given.until_empty,
         _allotment(given),
+        dict(given.expected),
     )
+
+
+def _kind_and_seconds(text: str) -> tuple[str, float]:
+    kind, _, seconds = text.partition("=")
+    return kind, float(seconds)
 
 
 def _allotment(given: argparse.Namespace) -> Allotment | None:

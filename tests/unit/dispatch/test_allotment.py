@@ -27,10 +27,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return made
 
 
-def worker(project: Project, seconds_left: float, whole: float, **changes: float) -> Worker:
+def worker(
+    project: Project, seconds_left: float, whole: float, expected: dict[str, float] | None = None, **changes: float
+) -> Worker:
     now = time.time()
     allotment = Allotment(now + seconds_left - whole, now + seconds_left, **changes)
-    return Worker(project, WorkerOptions(project.folder, campaign="c", until_empty=True, allotment=allotment))
+    options = WorkerOptions(
+        project.folder, campaign="c", until_empty=True, allotment=allotment, expected=expected or {}
+    )
+    return Worker(project, options)
 
 
 def add(project: Project, kind: str, key: str, **spec: float) -> None:
@@ -73,10 +78,12 @@ def test_a_job_longer_than_any_allocation_starts_in_a_fresh_one(project: Project
     assert worker(project, 999.0, 1000.0).loop() == 1
 
 
-def test_the_definitions_expectation_holds_where_nothing_was_measured(project: Project) -> None:
-    add(project, "label", "k", _expected_s=300.0)
-    assert worker(project, 200.0, 1000.0).loop() == 0
-    assert worker(project, 400.0, 1000.0).loop() == 1
+def test_what_the_site_expects_holds_until_something_was_measured(project: Project) -> None:
+    add(project, "label", "k")
+    assert worker(project, 200.0, 1000.0, expected={"label": 300.0}).loop() == 0
+    assert worker(project, 500.0, 1000.0, expected={"label": 300.0}).loop() == 1
+    add(project, "label", "next")
+    assert worker(project, 200.0, 1000.0, expected={"label": 300.0}).loop() == 1, "the first took a moment"
 
 
 def test_jobs_that_need_a_larger_allocation_wait_for_it(project: Project) -> None:

@@ -59,6 +59,8 @@ class AllocationOptions:
         Seconds before the end at which Slurm sends its signal: no job may count on them.
     time_factor, memory_factor : float
         Times what the site gives.
+    expected : tuple of str
+        ``KIND=SECONDS``, handed on to the workers.
     """
 
     project: Path
@@ -72,6 +74,7 @@ class AllocationOptions:
     signal_s: int = 0
     time_factor: float = 1.0
     memory_factor: float = 1.0
+    expected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -319,6 +322,8 @@ def worker_command(options: AllocationOptions, number: int, begins: float, ends:
         command += ["--from-time", f"{begins:.0f}", "--until-time", f"{ends - options.signal_s:.0f}"]
         command += ["--linger-s", f"{options.linger_s:g}"]
         command += ["--time-factor", f"{options.time_factor:g}", "--memory-factor", f"{options.memory_factor:g}"]
+        for stated in options.expected:
+            command += ["--expected", stated]
     return command
 
 
@@ -344,9 +349,10 @@ def parse(arguments: Sequence[str] | None = None) -> AllocationOptions:
     parser.add_argument("--signal-s", type=int, default=0, help="seconds before the end that jobs may not count on")
     parser.add_argument("--time-factor", type=float, default=1.0, help="times the site's time that was asked for")
     parser.add_argument("--memory-factor", type=float, default=1.0, help="times the site's memory that was asked for")
+    parser.add_argument("--expected", action="append", default=[], help="KIND=SECONDS, until jobs were measured")
     given = vars(parser.parse_args(arguments))
-    categories = tuple(given.pop("category"))
-    return AllocationOptions(**given, categories=categories)
+    categories, expected = tuple(given.pop("category")), tuple(given.pop("expected"))
+    return AllocationOptions(**given, categories=categories, expected=expected)
 
 
 def main() -> int:

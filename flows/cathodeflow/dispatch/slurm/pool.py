@@ -54,7 +54,8 @@ class SitePool:
         self._project = project
         self._campaign = campaign
         self._site = site
-        self._estimates = Estimates(project, campaign)
+        expected = {k: s for queue in site.site.workers.values() for k, s in queue.expected_s.items()}
+        self._estimates = Estimates(project, campaign, expected)
         # How often in a row, and when to try again: each size for itself, since Slurm may refuse the larger one only.
         self._refused: dict[tuple[Category, Size], tuple[int, float]] = {}
         self._messages: list[str] = []

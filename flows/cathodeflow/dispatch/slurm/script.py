@@ -126,6 +126,8 @@ def worker_command(site: SiteFile, request: Request) -> str:
     parts += ["--slots", str(queue.slots), "--threads", str(queue.threads), "--gpus", str(queue.gpus)]
     parts += ["--linger-s", f"{queue.linger_s:g}", "--signal-s", str(queue.signal_s)]
     parts += ["--time-factor", f"{request.time_factor:g}", "--memory-factor", f"{request.memory_factor:g}"]
+    for kind, seconds in queue.expected_s.items():
+        parts += ["--expected", f"{kind}={seconds}"]
     return shlex.join([site.site.python, *parts])
 
 
