@@ -35,10 +35,14 @@ def free_port() -> int:
 
 @dataclass
 class MongoServer:
-    """One server with its data in a folder; it can be killed and started again on the same port."""
+    """One server with its data in a folder; it can be killed and started again on the same port.
+
+    With a key and its certificate (PEM) it speaks TLS and nothing else.
+    """
 
     folder: Path
     port: int = field(default_factory=free_port)
+    tls: tuple[Path, Path] | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +57,8 @@ class MongoServer:
         if mongod := shutil.which("mongod"):
             data = self.folder / "data"
             data.mkdir(exist_ok=True)
-            return [mongod, "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1", "--quiet"]
+            command = [mongod, "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1", "--quiet"]
+            return [*command, *self._mongods_tls()]
         jars = os.pathsep.join(str(jar) for jar in sorted(JARS.glob("*.jar")))
         options = ["-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         return [
@@ -64,7 +69,16 @@ class MongoServer:
             "WireServer",
             str(self.port),
             str(self.folder / "h2"),
+            *map(str, self.tls or ()),
         ]
+
+    def _mongods_tls(self) -> list[str]:
+        if self.tls is None:
+            return []
+        both = self.folder / "server.pem"
+        both.touch(mode=0o600)
+        both.write_text("".join(path.read_text() for path in self.tls))
+        return ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(both)]
 
     def start(self) -> None:
         log = (self.folder if self.folder.exists() else self.folder.parent) / "server.log"

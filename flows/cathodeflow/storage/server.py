@@ -19,6 +19,18 @@ Result = TypeVar("Result")
 
 _AUTHENTICATION_FAILED = {18, 8000}
 _NOT_AUTHORIZED = 13
+# What OpenSSL says, the first that fits, and what to do about it.
+_TLS_REFUSALS = (
+    ("ostname mismatch", "its certificate is of another host; use the name that it was made for in the address"),
+    ("IP address mismatch", "its certificate is of another host; use the name that it was made for in the address"),
+    ("certificate has expired", "its certificate has expired; let its keeper renew it"),
+    ("certificate verify failed", "its certificate is not one that we trust; name its authority's with tlsCAFile"),
+    ("alert certificate required", "it wants a certificate of ours; name it, with its key, with tlsCertificateKeyFile"),
+    ("alert bad certificate", "it does not accept our certificate; correct tlsCertificateKeyFile"),
+    ("alert unknown ca", "it does not accept our certificate; correct tlsCertificateKeyFile"),
+    ("wrong version number", "it does not speak TLS; take tls out of the address, or let it"),
+    ("SSL", "check tls, tlsCAFile and tlsCertificateKeyFile in the address"),
+)
 _FILES = ("tlscafile", "tlscertificatekeyfile", "tlscrlfile")
 
 
@@ -112,24 +124,30 @@ def explain(error: Exception, address: StoreAddress | None = None) -> str:
 
     where = "" if address is None else f" at {redact(address.uri)}"
     code = getattr(error, "code", None)
-    cause = " ".join(redact(str(error)).split()).partition(", Timeout: ")[0][:300]
+    cause = " ".join(redact(str(error)).split()).partition(", Timeout: ")[0].partition(" (configured timeouts")[0][:300]
     if code in _AUTHENTICATION_FAILED or (isinstance(error, errors.OperationFailure) and "auth" in cause.lower()):
         return f"The MongoDB server{where} refuses the user or the password: correct them ({cause})."
     if code == _NOT_AUTHORIZED:
         return (
             f"The MongoDB server{where} does not let this user read and write the database: grant readWrite ({cause})."
         )
-    tls = "" if address is None or "tls=true" not in address.uri.lower() else ", that it speaks TLS"
     if isinstance(error, errors.ConnectionFailure):
-        if "SSL" in cause or "certificate" in cause.lower():
-            return f"The MongoDB server{where} refuses our TLS: check tls and tlsCAFile in the address ({cause})."
+        refused = next((remedy for said, remedy in _TLS_REFUSALS if said in cause), None)
+        if refused is not None:
+            return f"No TLS with the MongoDB server{where}: {refused} ({cause})."
+        tls = "" if address is None else ", that it speaks TLS" if _has_tls(address) else ", whether it wants tls=true"
         return (
-            f"The MongoDB server{where} cannot be reached: see that it runs{tls} and that the address is right; "
+            f"The MongoDB server{where} cannot be reached: see that it runs{tls}, and that the address is right; "
             f"nothing is lost, repeat the command then ({cause})."
         )
     if isinstance(error, errors.ConfigurationError):
         return f"The MongoDB server{where} cannot do what is asked: check the options of the address ({cause})."
     return f"The MongoDB server{where} refused an operation ({cause})."
+
+
+def _has_tls(address: StoreAddress) -> bool:
+    said = address.options.get("tls", address.options.get("ssl", str(address.uri.startswith("mongodb+srv"))))
+    return said.lower() == "true"
 
 
 def is_unreachable(error: BaseException) -> bool:
