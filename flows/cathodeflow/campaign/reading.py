@@ -265,8 +265,8 @@ class ProjectView(Reader):
     def costs(self, campaign: str | None = None) -> pd.DataFrame:
         """Return what each stage has cost, quarantined runs included.
 
-        Core-hours are wall time times processors. A label says its own; a follow-up runs on those of its label; the
-        training of a network is counted on one.
+        Core-hours are wall time times processors. Labels and follow-ups say their own (follow-ups of old had their
+        label's); the training of a network is counted on one.
         """
         from collections import defaultdict
 
@@ -283,7 +283,8 @@ class ProjectView(Reader):
             spent[model["campaign"], Stage.TRAIN.value, model["provenance"]].append((model["wall_s"], 1))
         for found in self._documents(names.FOLLOW_UPS, campaign):
             stage = (found["campaign"], f"{Stage.FOLLOW_UP}/{found['branch']}", found["origin"]["provenance"])
-            spent[stage].append((found["wall_s"], cores.get((found["campaign"], found["key"]), 1)))
+            number = found.get("cores") or cores.get((found["campaign"], found["key"]), 1)
+            spent[stage].append((found["wall_s"], number))
         hour = frames.SECONDS_PER_HOUR
         rows = [
             {

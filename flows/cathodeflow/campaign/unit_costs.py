@@ -145,7 +145,9 @@ def measured_dft_costs(project: Project, definition: CampaignDefinition, working
     own = provenance(definition.engine.model_dump())
     ratios: dict[str, list[float]] = {}
     cells: dict[tuple[str, str], tuple[Structure, int]] = {}
-    for label in project.select("labels", {"outcome": Outcome.DONE.value, "origin.provenance": own}):
+    wanted = ("campaign", "key", "relaxation.crystal", "relaxation.wall_s", "relaxation.cores")
+    of_engine = {"outcome": Outcome.DONE.value, "origin.provenance": own}
+    for label in project.database["labels"].find(of_engine, dict.fromkeys(wanted, 1)):
         relaxation = label["relaxation"]
         crystal = Crystal.model_validate(relaxation["crystal"]).to_structure()
         cores = int(relaxation.get("cores", 1))
@@ -156,12 +158,14 @@ def measured_dft_costs(project: Project, definition: CampaignDefinition, working
             relaxation["wall_s"] * cores,
             price_of(definition, RELAXATION, crystal, working_ion, cores),
         )
-    for found in project.select(FOLLOW_UPS, {"outcome": Outcome.DONE.value}):
+    # Curves and densities, most of a record, are left where they are.
+    wanted = ("campaign", "key", "branch", "wall_s", "cores")
+    for found in project.database[FOLLOW_UPS].find({"outcome": Outcome.DONE.value}, dict.fromkeys(wanted, 1)):
         known = cells.get((found["campaign"], found["key"]))
         if known is None:
             continue  # of another engine
         branch = Branch(found["branch"])
-        crystal, cores = known
+        crystal, cores = known[0], found.get("cores") or known[1]
         _note(ratios, branch.value, found["wall_s"] * cores, price_of(definition, branch, crystal, working_ion, cores))
     return {kind: _calibration(values) for kind, values in ratios.items()}
 

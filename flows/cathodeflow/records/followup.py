@@ -259,6 +259,8 @@ class FollowUpRecord(Document):
         Of its runs, in order.
     wall_s : float
         Of all its runs, s.
+    cores : int or None
+        Processors it had: core-hours are the product. None in records older than this field.
     """
 
     campaign: str
@@ -282,4 +284,5 @@ class FollowUpRecord(Document):
     interventions: list[Intervention] = Field(default=[])
     folder: str = ""
     wall_s: float = 0.0
+    cores: int | None = None
     origin: Origin

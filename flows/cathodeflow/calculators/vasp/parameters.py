@@ -42,7 +42,7 @@ class VaspParameters:
     frozen_s : int or None
         A run without output for so long is dead, s; None: the handlers' own.
     cores : int or None
-        Processors of a run; None: what Slurm says, else 1.
+        Processors of a run; None: what Slurm gives this job, else 1.
     """
 
     preset: VaspPreset
@@ -69,10 +69,12 @@ class VaspParameters:
 
     @property
     def cores_now(self) -> int:
-        """Processors of a run that starts now."""
+        """Processors of a run that starts now: of an allocation on one node those that this job is bound to."""
         if self.cores is not None:
             return self.cores
-        return _whole("SLURM_NTASKS") * _whole("SLURM_CPUS_PER_TASK")
+        asked = _whole("SLURM_NTASKS") * _whole("SLURM_CPUS_PER_TASK")
+        on_one_node = os.environ.get("SLURM_JOB_NUM_NODES") == "1"
+        return min(asked, len(os.sched_getaffinity(0))) if on_one_node else asked
 
 
 def read_parameters(parameters: Mapping[str, Any]) -> VaspParameters:

@@ -35,6 +35,8 @@ class Programs:
         Which attempt at the job runs here.
     wall_time_s, frozen_s : int or None
         As `parameters.VaspParameters`.
+    cores : int
+        Processors of a run.
     """
 
     rehearsal: Rehearsal | None = None
@@ -42,6 +44,7 @@ class Programs:
     attempt: Attempt = field(default_factory=Attempt)
     wall_time_s: int | None = None
     frozen_s: int | None = None
+    cores: int = 1
 
     @property
     def potcar_spec(self) -> bool:
@@ -101,7 +104,12 @@ def programs_of(engine: Mapping[str, Any]) -> Programs:
         raise DefinitionError(f"follow-ups need electrons: engine vasp or rehearsal, not {name or 'none'}")
     given = engine.get("parameters") or {}
     checked = read_parameters(given)
-    real = Programs(attempt=read_attempt(), wall_time_s=checked.wall_time_s, frozen_s=checked.frozen_s)
+    real = Programs(
+        attempt=read_attempt(),
+        wall_time_s=checked.wall_time_s,
+        frozen_s=checked.frozen_s,
+        cores=checked.cores_now,
+    )
     if name == "vasp":
         return real
     from cathodeflow.calculators.rehearsal.engine import FROZEN_S, POLLING_S, read_rehearsal

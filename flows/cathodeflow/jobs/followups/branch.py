@@ -111,7 +111,7 @@ def branch_output(
         "interventions": [] if found is None else [done.model_dump() for done in found.interventions],
         "folder": str(Path.cwd()),
         "wall_s": time.perf_counter() - began,
-        "origin": _origin(engine, followups),
+        **_made_with(engine, followups),
     }
 
 
@@ -134,12 +134,13 @@ def _read(read: Callable[[], Read]) -> Read:
         raise _UnreadableError(str(error), Reason.BROKEN_OUTPUT.value if broken else error.reason) from error
 
 
-def _origin(engine: Mapping[str, Any], followups: Mapping[str, Any]) -> dict[str, Any]:
+def _made_with(engine: Mapping[str, Any], followups: Mapping[str, Any]) -> dict[str, Any]:
     from cathodeflow.calculators.vasp.programs import programs_of
     from cathodeflow.records.document import software_versions
 
-    provenance = programs_of(engine).provenance(str(followups["static_preset"]))
-    return {"provenance": provenance, "software": software_versions()}
+    programs = programs_of(engine)
+    provenance = programs.provenance(str(followups["static_preset"]))
+    return {"cores": programs.cores, "origin": {"provenance": provenance, "software": software_versions()}}
 
 
 def preset_for(
