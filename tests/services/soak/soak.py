@@ -117,7 +117,7 @@ def _wait_for_the_end(here: World) -> list[str]:
 
 
 def _slurm_ends(here: World) -> dict[str, str]:
-    said = here.cluster.output("sacct", "-X", "-n", "-P", "-S", "now-1days", "-o", "JobID,State")
+    said = here.cluster.output("sacct", "-X", "-n", "-P", "-S", "now-1days", "-o", "JobIDRaw,State")
     return {line.split("|")[0]: line.split("|")[1].split()[0] for line in said.splitlines() if "|" in line}
 
 

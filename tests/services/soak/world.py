@@ -92,9 +92,9 @@ def site_description(ledger: Path, plan: Plan) -> dict[str, Any]:
             SLOW_S: f"{60 * plan.allocation_min + 15}",
         },
         "workers": {
-            "cpu": {**queue, "partition": "cpu", "max_running": 2},
+            "cpu": {**queue, "partition": "cpu", "max_running": 2, "array": True},
             "gpu": {**queue, "partition": "gpu", "gpus": 1, "max_running": 1, "max_queued": 1},
-            "dft": {**queue, "partition": "cpu", "cpus": 1, "slots": 1, "memory": "300M", "max_running": 3},
+            "dft": {**queue, "partition": "cpu", "cpus": 1, "slots": 1, "memory": "300M", "max_running": 3, "array": True},
         },
     }
 
@@ -174,8 +174,8 @@ class World:
         return found
 
     def allocations(self) -> list[str]:
-        """Slurm's numbers of the allocations that run."""
-        said = self.cluster.output("squeue", "-h", "-t", "RUNNING", "-o", "%i %j")
+        """Slurm's numbers of the allocations that run, those of an array's tasks too."""
+        said = self.cluster.output("squeue", "-h", "-t", "RUNNING", "-o", "%A %j")
         return [line.split()[0] for line in said.splitlines() if line.split()[1].startswith("cflow-")]
 
 
