@@ -136,8 +136,8 @@ def _of_program(name: str, definition: Mapping[str, Any]) -> RelaxationSettings:
     return RelaxationSettings()
 
 
-PROGRAMS = ("vasp", "rehearsal")
-"""Engines that run a program under custodian, with a preset."""
+PROGRAMS = frozenset({"vasp", "rehearsal"})
+"""Engines that run programs under custodian, with a preset. They alone have electrons to follow up."""
 DEFAULT_MODEL = "chgnet-0.3.0"
 CHGNET_MODELS = ("chgnet-0.3.0", "chgnet-0.2.0", "chgnet-r2scan")  # the weights in the chgnet wheel
 OPTIMIZERS = ("BFGS", "LBFGS", "FIRE")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.campaign.definition import D_BLOCK, CampaignDefinition, HostDefinition
 from cathodeflow.campaign.policy import labels_of_round
 from cathodeflow.errors import CalculationError, DefinitionError, HostError
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 HEAVIEST = 94
 """Atomic number of plutonium: CHGNet's table of elements ends there, MEGNet's with it."""
-
-ELECTRONLESS = frozenset({"mlff", "pair"})
-"""Engines that can follow up nothing."""
 
 FOLLOW_UP_STAGES = {"static": "static", "hybrid": "hse"}
 """Stage of the preset of each follow-up run."""
@@ -185,7 +183,7 @@ def _check_followups(loaded: DefinitionFile) -> None:
     from cathodeflow.calculators.vasp.preset import load_preset
 
     section, engine = loaded.definition.followups, loaded.definition.engine.name
-    if section.branches and engine in ELECTRONLESS:
+    if section.branches and engine not in PROGRAMS:
         message = f"engine {engine} is a potential and has no electrons: leave this out, or use engine vasp"
         raise loaded.refusal(("followups", "branches"), message)
     names = {"static": section.static_preset, "hybrid": section.hybrid_preset}

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cathodeflow.campaign.definition import CampaignDefinition
     from cathodeflow.science.hosts.host import Host
 
-DFT_ENGINES = ("vasp", "rehearsal")
 RELAXATION, REFERENCE = "relaxation", "reference"
 
 LOBSTER_SHARE = 0.1  # of the static run it reads

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.definition import CampaignDefinition
 from cathodeflow.campaign.definition_file import substituents
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from cathodeflow.science.hosts.matching import Decoration
     from cathodeflow.storage.connection import Project
 
-ENGINES = ("vasp", "rehearsal")
-"""Engines whose runs leave what can be ingested."""
 ATTEMPTS = 5
 """At writing a label while somebody else moves the campaign on."""
 
@@ -146,7 +145,7 @@ class _Judge:
     def require_open(self) -> None:
         """Refuse a campaign that takes no labels from outside."""
         engine = self.definition.engine.name
-        if engine not in ENGINES:
+        if engine not in PROGRAMS:
             raise CampaignError(
                 f"campaign {self.campaign.id} labels with engine {engine}, and numbers of different engines are never "
                 "mixed: ingest into a campaign with engine vasp"

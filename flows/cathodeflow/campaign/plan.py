@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
+from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.campaign import dft_costs
 from cathodeflow.campaign.definition_file import substituents
 from cathodeflow.campaign.dft_costs import PAPER_CORES, WorkedExample, worked_example
-from cathodeflow.campaign.dft_plan import DFT_ENGINES, Calibration, DftRow, dft_rows, parameters_of
+from cathodeflow.campaign.dft_plan import Calibration, DftRow, dft_rows, parameters_of
 from cathodeflow.campaign.unit_costs import REFERENCE_ATOMS, UnitCosts, relaxation_scale, training_scale
 from cathodeflow.records.outcomes import JobKind, Stage, Target
 
@@ -149,7 +150,7 @@ def make_plan(
     hours = _core_hours(definition, candidates, unit)
     rows: tuple[DftRow, ...] = ()
     cores = 1
-    if definition.engine.name in DFT_ENGINES:
+    if definition.engine.name in PROGRAMS:
         cores = cores_per_run or _cores(definition)
         rows = dft_rows(definition, host, elements, jobs[JobKind.LABEL], measured or {}, cores)
         for row in rows:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.records.outcomes import JobKind
 
 CPU, GPU, DFT = "cpu", "gpu", "dft"
 CATEGORIES = (CPU, GPU, DFT)
 """FireWorks' `_category` of a job. A site says which queue serves which; on one machine each worker takes all."""
-
-PROGRAMS = frozenset({"vasp", "rehearsal"})
-"""Engines that run external programs."""
 
 _TABLE: dict[JobKind, str | None] = {
     JobKind.REFERENCE: None,  # as the engine

@@ -205,6 +205,7 @@ def _print_run(run: dict[str, Any], *, settled: bool) -> None:
 
 
 def _print_record(record: dict[str, Any]) -> None:
+    from cathodeflow.calculators.engines import PROGRAMS
     from cathodeflow.cli.output import say
 
     reason = record.get("reason")
@@ -219,7 +220,7 @@ def _print_record(record: dict[str, Any]) -> None:
         preset = "the Materials Project set's" if before is None else _value_text(before)
         say(f"override   {override['key']}: {preset} → {_value_text(override['value'])}")
     done = record.get("interventions") or []
-    if done or record["origin"]["provenance"].split(":")[0] in {"vasp", "rehearsal"}:
+    if done or record["origin"]["provenance"].split(":")[0] in PROGRAMS:
         say(f"custodian  {_what_was_done(done)}, earlier attempts that it continued included")
     for intervention in done:
         say(f"           {_intervention_text(intervention)}")

@@ -62,8 +62,8 @@ def plan(
 
 def plan_of(file: Path, project: Path, cores_per_run: int | None = None) -> Plan:
     """Read a definition and plan it, with the unit costs measured in the project where there are any."""
+    from cathodeflow.calculators.engines import PROGRAMS
     from cathodeflow.campaign.definition_file import load_host, read_definition
-    from cathodeflow.campaign.dft_plan import DFT_ENGINES
     from cathodeflow.campaign.plan import make_plan
     from cathodeflow.storage.project_file import is_project
 
@@ -76,7 +76,7 @@ def plan_of(file: Path, project: Path, cores_per_run: int | None = None) -> Plan
 
         opened = open_existing(project)
         costs = measured_unit_costs(opened, loaded.definition.engine.model_dump())
-        if loaded.definition.engine.name in DFT_ENGINES:
+        if loaded.definition.engine.name in PROGRAMS:
             measured = measured_dft_costs(opened, loaded.definition, host.working_ion)
     return make_plan(loaded.definition, host, costs, measured, cores_per_run)
 

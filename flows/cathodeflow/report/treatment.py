@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Protocol
 
+from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.records.calculation import EnergyCorrection, Intervention, Override
 from cathodeflow.records.outcomes import Outcome
 from cathodeflow.report.contents import ReportContents
@@ -103,7 +104,7 @@ def treatment(contents: ReportContents) -> Treatment | None:
         for label in contents.labels
         if label.relaxation is not None and label.relaxation.correction is not None
     ]
-    if engine not in {"vasp", "rehearsal"} and not touched and not corrected:
+    if engine not in PROGRAMS and not touched and not corrected:
         return None
     followed = dict.fromkeys(name for record in contents.follow_ups for name in record.presets)
     presets = [f"labels and references: {preset.split(':')[-1] or preset}"] if preset else []

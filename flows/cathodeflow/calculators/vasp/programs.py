@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.attempt import FILE_NAME, Attempt, read_attempt
+from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.calculators.environment import environment
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.records.outcomes import Reason
@@ -100,7 +101,7 @@ def programs_of(engine: Mapping[str, Any]) -> Programs:
     from cathodeflow.calculators.vasp.parameters import read_parameters
 
     name = str(engine.get("name", ""))
-    if name not in ("vasp", "rehearsal"):
+    if name not in PROGRAMS:
         raise DefinitionError(f"follow-ups need electrons: engine vasp or rehearsal, not {name or 'none'}")
     given = engine.get("parameters") or {}
     checked = read_parameters(given)
