@@ -165,10 +165,6 @@ def _set_right(
     launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None, give_up_after: int, judgement: Judgement | None
 ) -> LostRun | None:
     """Adopt or rerun one job, alone with its workflow; None when another process was first."""
-    from fireworks.core.firework import FWAction
-
-    from cathodeflow.dispatch.launchpad import CONTINUE_FROM
-
     project = launchpad.project
     fw_id = (launchpad.launches.find_one({"launch_id": launch_id}, {"fw_id": 1}) or {}).get("fw_id")
     if fw_id is None:
@@ -184,27 +180,15 @@ def _set_right(
         process = _process_of(launch)
         reason = VANISHED if judgement is None else judgement.reason.value
         message = f"process {process.get('pid')} on {process.get('host')} has vanished"
+        message += f", as {times} of this job have by now" if times > 1 else ""
         message = message if judgement is None else judgement.message
         if launch_id not in firework["launches"] or firework["state"] not in {"RESERVED", "RUNNING"}:
             # Defused or rerun by a person meanwhile: only the launch is left to close.
             _close(launchpad, launch_id, message, reason)
             return None
-        if _has_output(project, firework):
-            action = "adopt"
-            stored = {"_message": f"{message} after its output was written", "_reason": reason}
-            launchpad.complete_launch(launch_id, FWAction(stored_data=stored), "COMPLETED")
-        elif judgement is not None:
-            action = "fizzle"
-            launchpad.complete_launch(launch_id, _failure(message, reason), "FIZZLED")
-        elif times > give_up_after:
-            action = "fizzle"
-            launchpad.complete_launch(launch_id, _failure(f"{message}, for the {times}th time"), "FIZZLED")
-        else:
-            action = "rerun"
-            _close(launchpad, launch_id, message)
-            launchpad.rerun_fw(firework["fw_id"], rerun_duplicates=False)
-            # What the lost run wrote may be worth going on from; its job decides.
-            launchpad.update_spec([firework["fw_id"]], {CONTINUE_FROM: launch["launch_dir"]})
+        fizzles = judgement is not None or times > give_up_after
+        action = "adopt" if _has_output(project, firework) else "fizzle" if fizzles else "rerun"
+        _end(launchpad, launch, action, message, reason)
     spec = firework["spec"]
     return LostRun(
         firework["fw_id"],
@@ -218,6 +202,24 @@ def _set_right(
         process.get("pid"),
         reason,
     )
+
+
+def _end(launchpad: ProjectLaunchPad, launch: dict[str, Any], action: str, message: str, reason: str) -> None:
+    """End a launch as was decided."""
+    from fireworks.core.firework import FWAction
+
+    from cathodeflow.dispatch.launchpad import CONTINUE_FROM
+
+    if action == "adopt":
+        stored = {"_message": f"{message} after its output was written", "_reason": reason}
+        launchpad.complete_launch(launch["launch_id"], FWAction(stored_data=stored), "COMPLETED")
+    elif action == "fizzle":
+        launchpad.complete_launch(launch["launch_id"], _failure(message, reason), "FIZZLED")
+    else:
+        _close(launchpad, launch["launch_id"], message)
+        launchpad.rerun_fw(launch["fw_id"], rerun_duplicates=False)
+        # What the lost run wrote may be worth going on from; its job decides.
+        launchpad.update_spec([launch["fw_id"]], {CONTINUE_FROM: launch["launch_dir"]})
 
 
 def _close(launchpad: ProjectLaunchPad, launch_id: int, message: str, reason: str = VANISHED) -> None:

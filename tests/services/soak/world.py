@@ -94,7 +94,15 @@ def site_description(ledger: Path, plan: Plan) -> dict[str, Any]:
         "workers": {
             "cpu": {**queue, "partition": "cpu", "max_running": 2, "array": True},
             "gpu": {**queue, "partition": "gpu", "gpus": 1, "max_running": 1, "max_queued": 1},
-            "dft": {**queue, "partition": "cpu", "cpus": 1, "slots": 1, "memory": "300M", "max_running": 3, "array": True},
+            "dft": {
+                **queue,
+                "partition": "cpu",
+                "cpus": 1,
+                "slots": 1,
+                "memory": "300M",
+                "max_running": 3,
+                "array": True,
+            },
         },
     }
 
