@@ -29,7 +29,7 @@ class ElementalReference:
     energy_per_atom : float
         eV.
     phase : str
-        Which one, and which others were tried.
+        Which one, which others were tried, and which did not converge.
     relaxed : RelaxedStructure
         Its relaxation.
     interventions : tuple of Intervention
@@ -66,17 +66,17 @@ def reference_energy(element: str, engine: Engine) -> ElementalReference:
     tried = []
     tight = replace(engine, settings=replace(engine.settings, max_force=min(engine.settings.max_force, MAX_FORCE)))
     interventions: list[Intervention] = []
-    lost: list[str] = []
+    lost: dict[str, str] = {}
     for number, candidate in enumerate(elemental_phases(element), start=1):
         try:
             relaxed = tight.relax_phase(candidate.structure, f"phase-{number}", relax_cell=not candidate.is_molecule)
         except CalculationError as error:
             if error.reason != Reason.NOT_CONVERGED:
                 raise
-            lost.append(f"{candidate.phase}: {error}")
+            lost[candidate.phase] = str(error)
             continue
         if not relaxed.converged:
-            lost.append(f"{candidate.phase}: {relaxed.largest_force:.3f} eV/Å after {relaxed.steps} steps")
+            lost[candidate.phase] = f"{relaxed.largest_force:.3f} eV/Å after {relaxed.steps} steps"
             continue
         interventions += relaxed.interventions
         energy = relaxed.energy_after / len(candidate.structure)
@@ -86,11 +86,13 @@ def reference_energy(element: str, engine: Engine) -> ElementalReference:
     if best is None:
         raise CalculationError(
             f"no phase of {element} converged with {engine.provenance}: {_more_steps(engine)} or leave {element} out "
-            f"({'; '.join(lost)})",
+            f"({'; '.join(f'{phase}: {why}' for phase, why in lost.items())})",
             Reason.NOT_CONVERGED.value,
         )
     energy, phase, relaxed = best
     described = phase if len(tried) == 1 else f"{phase}; tried, eV/atom: {', '.join(tried)}"
+    if lost:  # one of them may be the lowest
+        described += f"; did not converge: {', '.join(lost)}"
     return ElementalReference(element, energy, described, relaxed, tuple(interventions))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cathodeflow.calculators.engines import engine
@@ -26,3 +28,16 @@ def test_the_lowest_phase_is_kept():
 def test_a_reference_that_does_not_converge_is_an_error():
     with pytest.raises(CalculationError, match="no phase of Cu converged"):
         reference_energy("Cu", engine({"name": "pair", "max_steps": 2, "max_force": 1e-9}))
+
+
+def test_a_phase_that_does_not_converge_is_left_out_and_named():
+    pair = engine({"name": "pair"})
+
+    def relax(structure, wanted):
+        if len(structure) == 2:  # of fcc, hcp and bcc only hcp has two atoms
+            raise CalculationError("NSW was used up", "not_converged")
+        return pair.relaxer(structure, wanted)
+
+    found = reference_energy("Cu", replace(pair, relaxer=relax))
+    assert found.phase.endswith("; did not converge: hcp")
+    assert "hcp" not in found.phase.partition(";")[0]
