@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from cathodeflow import __version__
-from cathodeflow.cli import (
-    dashboard,
-    doctor,
-    export,
-    gc,
-    ingest,
-    init,
-    jobs,
-    launch,
-    model,
-    pause,
-    plan,
-    query,
-    report,
-    resubmit,
-    run,
-    site,
-    status,
-    store,
-)
 from cathodeflow.errors import CathodeflowError, DefinitionError, StoreError
 
 DEBUG_VARIABLE = "CATHODEFLOW_DEBUG"
+COMMANDS = (
+    *("init", "doctor", "plan", "launch", "run", "ingest", "status", "pause", "resume", "jobs", "resubmit", "gc"),
+    *("query", "report", "dashboard", "model", "store", "export", "site"),
+)
+"""In the order of the help; each is a module of this room."""
+
+GROUPS = frozenset({"jobs", "dashboard", "model", "store", "export", "site"})
+"""Those with commands of their own."""
+
+_MODULES = {"resume": "pause"}
 UNEXPECTED_EXIT_CODE = 70  # sysexits' EX_SOFTWARE: a fault of this program, not of the request
 
 
@@ -61,13 +52,15 @@ def _configure(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-def build_app(help_style: Literal["rich"] | None) -> typer.Typer:
+def build_app(help_style: Literal["rich"] | None, only: str | None = None) -> typer.Typer:
     """Assemble the commands.
 
     Parameters
     ----------
     help_style : "rich" or None
         For boxes and colours, None for plain text.
+    only : str, optional
+        The one command that is asked for; a word that is none assembles all.
     """
     app = typer.Typer(
         name="cathodeflow",
@@ -78,32 +71,24 @@ def build_app(help_style: Literal["rich"] | None) -> typer.Typer:
         callback=_configure,
         help=_configure.__doc__,
     )
-    app.command("init")(init.init)
-    app.command("doctor")(doctor.doctor)
-    app.command("plan")(plan.plan)
-    app.command("launch")(launch.launch)
-    app.command("run")(run.run)
-    app.command("ingest")(ingest.ingest)
-    app.command("status")(status.status)
-    app.command("pause")(pause.pause)
-    app.command("resume")(pause.resume)
-    app.add_typer(jobs.build(help_style), name="jobs")
-    app.command("resubmit")(resubmit.resubmit)
-    app.command("gc")(gc.gc)
-    app.command("query")(query.query)
-    app.command("report")(report.report)
-    app.add_typer(dashboard.build(help_style), name="dashboard")
-    app.add_typer(model.build(help_style), name="model")
-    app.add_typer(store.build(help_style), name="store")
-    app.add_typer(export.build(help_style), name="export")
-    app.add_typer(site.build(help_style), name="site")
+    for name in [only] if only in COMMANDS else COMMANDS:
+        module = import_module(f"cathodeflow.cli.{_MODULES.get(name, name)}")
+        if name in GROUPS:
+            app.add_typer(module.build(help_style), name=name)
+        else:
+            app.command(name)(getattr(module, name))
     return app
+
+
+def _asked() -> str | None:
+    """Return the command that is asked for: to assemble all of them takes longer than to answer `status`."""
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), None)
 
 
 def main() -> None:
     """Run the command line: each expected error is one sentence on stderr and its exit code."""
     try:
-        build_app(_help_style())(prog_name=os.path.basename(sys.argv[0]) or "cathodeflow")  # noqa: PTH119
+        build_app(_help_style(), _asked())(prog_name=os.path.basename(sys.argv[0]) or "cathodeflow")  # noqa: PTH119
     except CathodeflowError as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise

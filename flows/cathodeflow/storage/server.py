@@ -73,11 +73,24 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
         with warnings.catch_warnings():
             # pymongo only warns of an option it does not know: a misspelt `tls` would go in the clear.
             warnings.simplefilter("error", UserWarning)
-            return pymongo.MongoClient(address.uri, **options)
+            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(address.uri, **options)
     except (ConfigurationError, InvalidURI, ValueError, OSError, UserWarning) as error:
         raise StoreError(
             f"The store address {address.uri} cannot be used: {redact(str(error))}; correct it."
         ) from error
+    _do_not_wait_at_the_end()
+    return client
+
+
+def _do_not_wait_at_the_end() -> None:
+    """Let a command end when it has answered: pymongo waits half a second for threads that only watch the server."""
+    import atexit
+
+    from pymongo.synchronous import monitor
+
+    wait = getattr(monitor, "_shutdown_resources", None)
+    if wait is not None:
+        atexit.unregister(wait)
 
 
 def check(client: pymongo.MongoClient[dict[str, Any]], address: StoreAddress) -> None:
