@@ -6,6 +6,7 @@ with `stop`, which also ends what the jobs left. Debian: `slurm-wlm slurmdbd mun
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import random
@@ -25,6 +26,7 @@ PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld",
 REMEDY = "`make services` installs it (Debian: slurm-wlm slurmdbd munge mariadb-server)"
 MEMORY_MB = 4000
 UP = {"idle", "mixed", "allocated"}
+_CLUSTERS = itertools.count()
 
 
 def missing_programs() -> list[str]:
@@ -52,12 +54,15 @@ class SlurmCluster:
         Name of its one node.
     started_in_s : float
         How long it took.
+    preemption : bool
+        Whether it has a partition whose jobs give way to those of another; jobs cannot share cores then.
     """
 
     folder: Path
     # Unique on this machine: control groups are named by the node, and a slurmd that starts clears those of its name.
-    node: str = field(default_factory=lambda: f"n{os.getpid()}")
+    node: str = field(default_factory=lambda: f"n{os.getpid()}x{next(_CLUSTERS)}")
     started_in_s: float = 0.0
+    preemption: bool = False
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
 
@@ -93,7 +98,7 @@ class SlurmCluster:
         self._spawn("slurmd", ["slurmd", "-D", "-N", self.node])
         self._wait(
             "slurmd",
-            lambda: self.output("sinfo", "-h", "-p", "cpu", "-o", "%T").strip() in {"idle", "mixed", "allocated"},
+            lambda: set(self.output("sinfo", "-h", "-o", "%T").split()) & UP,
         )
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
@@ -168,7 +173,7 @@ class SlurmCluster:
                 start_new_session=True,
             )
 
-    def _wait(self, name: str, ready: Callable[[], bool], seconds: float = 60.0) -> None:
+    def _wait(self, name: str, ready: Callable[[], object], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             if self._processes[name].poll() is not None or time.monotonic() > deadline:
@@ -246,6 +251,20 @@ class SlurmCluster:
             "GresTypes=gpu\nDefMemPerCPU=400\n"
             f"NodeName={self.node} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={self._ports['d']} "
             f"CPUs={max(os.cpu_count() or 1, 2)} RealMemory={MEMORY_MB} Gres=gpu:1 State=UNKNOWN\n"
-            f"PartitionName=cpu Nodes={self.node} Default=YES State=UP OverSubscribe=FORCE:4 MaxTime=01:00:00\n"
-            f"PartitionName=gpu Nodes={self.node} State=UP OverSubscribe=FORCE:4 MaxTime=01:00:00\n"
+            f"{self._partitions()}"
         )
+
+    def _partitions(self) -> str:
+        """Partitions cpu and gpu, whose jobs share cores; or spot and urgent, whose jobs take each other's place."""
+        if not self.preemption:
+            return self._partition("cpu", "Default=YES OverSubscribe=FORCE:4") + self._partition(
+                "gpu", "OverSubscribe=FORCE:4"
+            )
+        return (
+            "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\n"
+            f"{self._partition('spot', 'Default=YES PriorityTier=1 PreemptMode=REQUEUE')}"
+            f"{self._partition('urgent', 'PriorityTier=9 PreemptMode=OFF')}"
+        )
+
+    def _partition(self, name: str, options: str) -> str:
+        return f"PartitionName={name} Nodes={self.node} State=UP MaxTime=01:00:00 {options}\n"

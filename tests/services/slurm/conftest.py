@@ -19,19 +19,24 @@ from cathodeflow.storage.connection import Project, create_project
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="session")
-def running_cluster() -> Iterator[SlurmCluster]:
+def started_cluster(preemption: bool = False) -> Iterator[SlurmCluster]:
+    """A cluster for as long as it is iterated over."""
     missing = missing_programs()
     if missing:
         pytest.skip(f"no Slurm here ({missing[0]} is missing): {REMEDY}")
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # sockets need a short path
-    cluster = SlurmCluster(folder)
+    cluster = SlurmCluster(folder, preemption=preemption)
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def running_cluster() -> Iterator[SlurmCluster]:
+    yield from started_cluster()
 
 
 @pytest.fixture
