@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 
-def open_existing(folder: Path) -> Project:
+def open_existing(folder: Path, *, moving: bool = False) -> Project:
     """Open the store of a project.
+
+    Parameters
+    ----------
+    folder : Path
+        The project folder.
+    moving : bool
+        To move it: the store that the folder names, whatever the setting says.
 
     Raises
     ------
@@ -31,7 +38,7 @@ def open_existing(folder: Path) -> Project:
             f"no project in {folder.absolute()} (there is no {store.name} and no {FILE_NAME}): "
             "name its folder with --project, or start one with `cflow launch campaign.yaml`"
         )
-    return open_project(folder)
+    return open_project(folder, moving=moving)
 
 
 def campaign_name(project: Project, asked: str | None) -> str:

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 TargetOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--to",
         metavar="URI|embedded",
         help="`mongodb://[user@]host[:port]/database`, never with a password in it; or `embedded`.",
+        show_default="the setting CATHODEFLOW_STORE_URI",
+    ),
+]
+WaitOption = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="Stop the campaigns, wait until their drivers and running jobs have ended, and let them go on there.",
     ),
 ]
 
@@ -70,27 +78,28 @@ def info(project: ProjectOption = Path(), json: JsonOption = False) -> None:
         say(f"  {name:<{width}}  {count:>9} documents  {contents.indexes[name]:>2} indexes")
 
 
-def migrate(to: TargetOption, project: ProjectOption = Path(), json: JsonOption = False) -> None:
+def migrate(
+    to: TargetOption = None, project: ProjectOption = Path(), wait: WaitOption = False, json: JsonOption = False
+) -> None:
     """Copy a project to another store, check the copy, and work there from then on.
 
-    Refused while a driver or a job is at work. May be interrupted and repeated. The old store stays as it is.
+    Refused while a driver or a job is at work, unless it is to wait. May be interrupted and repeated. The old store is
+    kept; its campaigns are stopped there.
     """
     from dataclasses import asdict
 
+    from cathodeflow.campaign.moving import move_project
     from cathodeflow.cli.output import note, print_json, say
     from cathodeflow.cli.selection import open_existing
-    from cathodeflow.dispatch.launchpad import project_launchpad
-    from cathodeflow.dispatch.reconcile import reconcile
-    from cathodeflow.dispatch.repair import repair as set_right
-    from cathodeflow.storage.collections import ensure_indexes
+    from cathodeflow.settings import get_settings
     from cathodeflow.storage.connection import open_target
-    from cathodeflow.storage.migrate import migrate as copy
 
-    source = open_existing(project)
+    setting = get_settings().store_uri
+    to = to or setting
+    if to is None:
+        raise typer.BadParameter("name the store, or set CATHODEFLOW_STORE_URI", param_hint="--to")
+    source = open_existing(project, moving=True)
     target = open_target(source.folder, None if to == "embedded" else to)
-    if source.count("fireworks"):
-        reconcile(source)
-        set_right(source, thorough=True)
     said: dict[str, int] = {}
 
     def progress(name: str, count: int) -> None:
@@ -98,16 +107,22 @@ def migrate(to: TargetOption, project: ProjectOption = Path(), json: JsonOption 
             said[name] = count
             note(f"{name}: {count} documents compared")
 
-    copied = copy(source, target, progress)
-    ensure_indexes(target, _declared(target))
-    project_launchpad(target)
+    def waits(what: str) -> None:
+        note(f"waiting: {what}")
+
+    copied = move_project(source, target, _declared(target), wait=wait, on_wait=waits, on_progress=progress)
     if json:
         print_json([asdict(one) for one in copied])
-        return
-    width = max((len(one.name) for one in copied), default=0)
-    for one in copied:
-        say(f"  {one.name:<{width}}  {one.documents:>9} documents  {one.written:>9} written  {one.content[:12]}")
-    say(f"{source.folder} now has its documents in {target.uri or target.embedded_file.path}; the old store is kept")
+    else:
+        width = max((len(one.name) for one in copied), default=0)
+        for one in copied:
+            say(f"  {one.name:<{width}}  {one.documents:>9} documents  {one.written:>9} written  {one.content[:12]}")
+        say(
+            f"{source.folder} now has its documents in {target.uri or target.embedded_file.path}; the old store is kept"
+        )
+    note("a dashboard that is open on this project shows the old store: start it again")
+    if target.uri is None and setting is not None:
+        note("CATHODEFLOW_STORE_URI still names a server: unset it")
 
 
 def upgrade(project: ProjectOption = Path()) -> None:

@@ -26,6 +26,13 @@ class Lease(Part):
     expires_at: Moment
 
 
+class BeforeMove(Part):
+    """What a campaign was when it was stopped for its project to be moved to another store."""
+
+    state: CampaignState
+    message: str
+
+
 class CampaignRecord(Document):
     """A campaign. Only `campaign/transitions.py` changes it, by compare-and-set on `version`.
 
@@ -47,6 +54,10 @@ class CampaignRecord(Document):
         Why it is where it is, for people.
     undelivered_events : list of dict
         Lines of the log written with the last change and on their way to the collection of events.
+    before_move : BeforeMove or None
+        Set while it is stopped because the project is on its way to another store, and for good in the store it left.
+    intent : dict or None
+        What a person's command is doing to many of its jobs (`campaign.intent`).
     """
 
     definition: dict[str, Any]
@@ -68,6 +79,8 @@ class CampaignRecord(Document):
     software: dict[str, str] = {}
     lease: Lease | None = None
     undelivered_events: list[dict[str, Any]] = []
+    before_move: BeforeMove | None = None
+    intent: dict[str, Any] | None = None
 
 
 class EventRecord(Document):

@@ -286,7 +286,7 @@ def create_project(folder: Path, uri: str | None = None) -> Project:
     return project
 
 
-def open_project(folder: Path, uri: str | None = None, *, read_only: bool = False) -> Project:
+def open_project(folder: Path, uri: str | None = None, *, read_only: bool = False, moving: bool = False) -> Project:
     """Open a project.
 
     Parameters
@@ -298,13 +298,16 @@ def open_project(folder: Path, uri: str | None = None, *, read_only: bool = Fals
     read_only : bool
         Open the embedded store so that nothing can be written. A server's rights are its own: see
         `storage.read_only` for a view of its collections that only reads.
+    moving : bool
+        To move it: the store that the folder names, whatever the setting says.
 
     Raises
     ------
     StoreError
         There is no store in the folder, it cannot be read, or the server cannot be reached.
     """
-    return _project(Path(folder), store_of(Path(folder), uri), create=False, read_only=read_only)
+    address = store_of(Path(folder), uri, moving=moving)
+    return _project(Path(folder), address, create=False, read_only=read_only)
 
 
 def open_target(folder: Path, uri: str | None) -> Project:

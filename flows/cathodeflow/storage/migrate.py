@@ -52,6 +52,16 @@ class CopiedCollection:
     content: str
 
 
+def busy_with(project: Project) -> str | None:
+    """Return what somebody is doing on a project, in words; None when nobody is."""
+    for campaign in project.select(CAMPAIGNS, {}):
+        lease = campaign.get("lease")
+        if lease is not None and in_utc(lease["expires_at"]) > now():
+            return f"Campaign {campaign['_id']} is driven by {lease['holder']}"
+    running = project.count("fireworks", {"state": {"$in": list(UNDER_WAY)}})
+    return f"{running} job(s) of {project.folder} are running" if running else None
+
+
 def refuse_if_busy(project: Project) -> None:
     """Refuse a project that somebody is working on.
 
@@ -60,23 +70,19 @@ def refuse_if_busy(project: Project) -> None:
     StoreError
         A driver holds a campaign, or jobs are running.
     """
-    for campaign in project.select(CAMPAIGNS, {}):
-        lease = campaign.get("lease")
-        if lease is not None and in_utc(lease["expires_at"]) > now():
-            raise StoreError(
-                f"Campaign {campaign['_id']} is driven by {lease['holder']}: end that `cflow run` (Ctrl-C), "
-                "then repeat this command; one that was killed is over in half a minute."
-            )
-    running = project.count("fireworks", {"state": {"$in": list(UNDER_WAY)}})
-    if running:
+    busy = busy_with(project)
+    if busy is not None:
         raise StoreError(
-            f"{running} job(s) of {project.folder} are running: wait for them (`cflow jobs list --state running`), "
-            "then repeat this command."
+            f"{busy}: end that first (Ctrl-C ends `cflow run`; one that was killed is over in half a minute), or let "
+            "`cflow store migrate --wait` stop the campaigns, wait for the jobs, and let them go on in the new store."
         )
 
 
 def migrate(
-    source: Project, target: Project, on_progress: Callable[[str, int], None] | None = None
+    source: Project,
+    target: Project,
+    on_progress: Callable[[str, int], None] | None = None,
+    settle: Callable[[], None] | None = None,
 ) -> list[CopiedCollection]:
     """Copy a project to another store and make that its own.
 
@@ -86,6 +92,9 @@ def migrate(
         The same folder, with the store it has and the store it shall have.
     on_progress : callable, optional
         Told a collection's name and how many of its documents are compared.
+    settle : callable, optional
+        Called when the copy agrees and before the project has it: what must be there when work begins. A repeat
+        after a kill compares, and so undoes it, before it is called again.
 
     Returns
     -------
@@ -108,29 +117,32 @@ def migrate(
         raise StoreError(
             f"{source.folder} was changed while it was copied: end what works on it, then repeat this command."
         )
+    if settle is not None:
+        settle()
     write_project_file(target.folder, target.address)
     _mark(target, CURRENT, source)
     _mark(source, MOVED, target)
     return copied
 
 
-def _place(project: Project) -> str:
+def place_of(project: Project) -> str:
+    """Return where a project's documents are, in a word: the address without its password, or `embedded`."""
     return "embedded" if project.address is None else project.address.uri
 
 
 def _mark(project: Project, state: str, other: Project) -> None:
-    document = {"_id": MARKER, "state": state, "other": _place(other), "folder": str(project.folder), "at": now()}
+    document = {"_id": MARKER, "state": state, "other": place_of(other), "folder": str(project.folder), "at": now()}
     project.database[MARKER].replace_one({"_id": MARKER}, document, upsert=True)
 
 
 def _mark_target(source: Project, target: Project) -> None:
-    if _place(source) == _place(target):
-        raise StoreError(f"The documents of {source.folder} are there already ({_place(source)}): nothing to do.")
+    if place_of(source) == place_of(target):
+        raise StoreError(f"The documents of {source.folder} are there already ({place_of(source)}): nothing to do.")
     mark = target.get(MARKER, MARKER)
     unfinished = mark is not None and mark["state"] in {COPYING, MOVED} and mark["folder"] == str(source.folder)
     if not unfinished and any(target.count(name) for name in target.database.list_collection_names()):
         raise StoreError(
-            f"{_place(target)} holds other documents in the database {target.database_name!r}: name another database "
+            f"{place_of(target)} holds other documents in the database {target.database_name!r}: name another database "
             "in the address (mongodb://host/name), or empty that one."
         )
     _mark(target, COPYING, source)
@@ -182,7 +194,7 @@ def _copy(
     removed = _remove_others(target, name, ids)
     count, hashed = content(target, name)
     if count != done:
-        raise StoreError(f"{count} of {done} documents of {name} arrived in {_place(target)}: repeat this command.")
+        raise StoreError(f"{count} of {done} documents of {name} arrived in {place_of(target)}: repeat this command.")
     return CopiedCollection(name, done, written, removed, hashed)
 
 

@@ -83,7 +83,7 @@ def store_of(folder: Path, uri: str | None = None, *, moving: bool = False) -> S
     uri : str, optional
         Address that is given.
     moving : bool
-        The documents are to be moved: that the setting names a server and they are not there is no contradiction.
+        The documents are to be moved: the folder alone says where they are, whatever the setting says.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def store_of(folder: Path, uri: str | None = None, *, moving: bool = False) -> S
     if said is not None and said["store"] == MONGODB:
         file = said.get("password_file")
         remembered = StoreAddress.parse(said["uri"], None if file is None else Path(file))
-        if setting is None:
+        if setting is None or moving:
             return remembered
         if setting.database != remembered.database:
             raise StoreError(

@@ -8,26 +8,41 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.campaign_world import LAWFUL, definition, final_documents, launch, run_to_end, work_one
+from tests.campaign_world import (
+    COMPUTED,
+    LAWFUL,
+    definition,
+    final_documents,
+    launch,
+    run_to_end,
+    settled,
+    work_one,
+)
 from tests.services.mongo_server import MongoServer
 from tests.stores import Stores
 from typer.testing import CliRunner
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.advance import advance
+from cathodeflow.campaign.moving import move_project, rest
 from cathodeflow.cli.app import build_app
 from cathodeflow.dispatch.launchpad import project_launchpad
 from cathodeflow.errors import CampaignError, StoreError
+from cathodeflow.records.campaign import CampaignRecord
 from cathodeflow.records.document import now
+from cathodeflow.records.outcomes import CampaignState
+from cathodeflow.storage.collections import INDEXES
 from cathodeflow.storage.connection import Project, create_project, open_project, open_target
 from cathodeflow.storage.migrate import content, migrate, refuse_if_busy
 from cathodeflow.storage.project_file import FILE_NAME, read_project_file
 
 pytestmark = pytest.mark.service
+ROOT = Path(__file__).parents[3]
 
 
 def half_way(folder: Path, uri: str | None = None) -> Project:
@@ -49,6 +64,15 @@ def collections(project: Project) -> dict[str, tuple[int, str]]:
     return {name: content(project, name) for name in names if project.count(name)}
 
 
+def unchanged(found: dict[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+    """What a move only copies: it tells the campaigns, and their log, that they were moved."""
+    return {name: one for name, one in found.items() if name not in {"campaigns", "events"}}
+
+
+def campaign_of(project: Project) -> CampaignRecord:
+    return transitions.read_campaign(project, "trial")
+
+
 @pytest.mark.slow
 def test_a_campaign_goes_on_in_the_other_store_and_back(tmp_path: Path, mongo_server: MongoServer) -> None:
     folder = tmp_path / "p"
@@ -58,31 +82,146 @@ def test_a_campaign_goes_on_in_the_other_store_and_back(tmp_path: Path, mongo_se
     done = CliRunner().invoke(build_app(None), ["store", "migrate", "--to", uri, "-p", str(folder), "--json"])
     assert done.exit_code == 0, done.output
     copied = {one["name"]: (one["documents"], one["content"]) for one in json.loads(done.stdout) if one["documents"]}
-    assert copied == before
     served = open_project(folder)
     assert served.uri == uri
-    assert collections(served) == before
+    assert unchanged(copied) == unchanged(collections(served)) == unchanged(before)
+    assert settled(campaign_of(served).to_mongo()) == settled(campaign_of(half_way(tmp_path / "unmoved")).to_mongo())
+    assert set(served.database.workflows.index_information()) > {"nodes_1_locked.token_1"}
     assert served.job_store().get_output("large") == "x" * 16_500_000
     run_to_end(served)
     back = CliRunner().invoke(build_app(None), ["store", "migrate", "--to", "embedded", "-p", str(folder)])
     assert back.exit_code == 0, back.output
     again = open_project(folder)
     assert again.uri is None
-    assert collections(again) == collections(served)
+    assert unchanged(collections(again)) == unchanged(collections(served))
     undisturbed = launch(tmp_path / "undisturbed", definition())
     run_to_end(undisturbed)
     assert final_documents(again) == final_documents(undisturbed)
     assert advance(again, "trial", LAWFUL).state == "done"
 
 
+@pytest.fixture
+def drive_elsewhere() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Starts drivers with two workers, as `cflow run` does."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"CATHODEFLOW_TICK_S": "0.2", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "tests.killable_driver", str(folder)]
+        with (folder / "driver.log").open("ab") as log:
+            started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def until_labelled(folder: Path, labels: int, driver: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60.0
+    while open_project(folder).count("labels") < labels:
+        assert driver.poll() is None, (folder / "driver.log").read_text()
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_campaign_at_work_is_moved_both_ways_and_computes_nothing_twice(
+    tmp_path: Path,
+    mongo_server: MongoServer,
+    monkeypatch: pytest.MonkeyPatch,
+    drive_elsewhere: Callable[[Path], subprocess.Popen[bytes]],
+) -> None:
+    monkeypatch.setenv(COMPUTED, str(tmp_path / "computed"))
+    folder, uri = tmp_path / "p", Stores(mongo_server).uri()
+    wanted = definition(engine={"name": "pair", "parameters": {"delay_s": 0.2}})
+    launch(folder, wanted)
+    for to, labels in ((uri, 2), ("embedded", 8)):
+        driver = drive_elsewhere(folder)
+        until_labelled(folder, labels, driver)
+        refused = CliRunner().invoke(build_app(None), ["store", "migrate", "--to", to, "-p", str(folder)])
+        assert "is driven by" in str(refused.exception)
+        assert campaign_of(open_project(folder)).before_move is None
+        left = open_project(folder)
+        moved = CliRunner().invoke(build_app(None), ["store", "migrate", "--to", to, "-p", str(folder), "--wait"])
+        assert moved.exit_code == 0, moved.output
+        assert driver.wait(timeout=30) == 1, "a campaign that is stopped ends its driver"
+        assert campaign_of(left).state == CampaignState.STOPPED
+        assert to in campaign_of(left).message
+        here = open_project(folder)
+        assert (here.uri or "embedded") == to
+        assert (campaign_of(here).state, campaign_of(here).message) == (CampaignState.RUNNING, "")
+        assert here.count("labels") < 12
+    run_to_end(open_project(folder))
+    undisturbed = launch(tmp_path / "undisturbed", wanted)
+    computed = [line.split()[0] for line in (tmp_path / "computed").read_text().splitlines()]
+    run_to_end(undisturbed)
+    assert final_documents(open_project(folder)) == final_documents(undisturbed)
+    assert len(computed) == len(set(computed)) == undisturbed.count("labels")
+    assert all(len(f["launches"]) == 1 for f in open_project(folder).database.fireworks.find())
+
+
+def test_a_move_that_is_refused_leaves_the_campaign_at_work(tmp_path: Path, mongo_server: MongoServer) -> None:
+    uri = Stores(mongo_server).uri()
+    create_project(tmp_path / "other", uri).database.campaigns.insert_one({"_id": "other"})
+    project = launch(tmp_path / "p", definition())
+    before = campaign_of(project)
+    with pytest.raises(StoreError, match="holds other documents"):
+        move_project(project, open_target(project.folder, uri), INDEXES)
+    after = campaign_of(project)
+    assert (after.state, after.message, after.before_move) == (before.state, before.message, None)
+
+
+def test_a_paused_campaign_stays_paused(tmp_path: Path, mongo_server: MongoServer) -> None:
+    project = launch(tmp_path / "p", definition())
+    before = transitions.pause(project, "trial")
+    move_project(project, open_target(project.folder, Stores(mongo_server).uri()), INDEXES)
+    after = campaign_of(open_project(project.folder))
+    assert (after.state, after.message) == (before.state, before.message)
+    assert [d["kind"] for d in open_project(project.folder).database.events.find(sort=[("_id", 1)])] == [
+        *("launched", "paused", "moved", "moved")
+    ]
+
+
+def test_a_move_given_up_after_a_kill_is_resumed_as_any_other(tmp_path: Path, mongo_server: MongoServer) -> None:
+    project = launch(tmp_path / "p", definition())
+    rest(project, "stopped to be moved")
+    transitions.resume(project, "trial")
+    transitions.pause(project, "trial")
+    move_project(project, open_target(project.folder, Stores(mongo_server).uri()), INDEXES)
+    after = campaign_of(open_project(project.folder))
+    assert (after.state, after.before_move) == (CampaignState.PAUSED, None)
+
+
+def test_the_setting_alone_names_where_to_go(
+    tmp_path: Path, mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = launch(tmp_path / "p", definition())
+    uri = Stores(mongo_server).uri()
+    monkeypatch.setenv("CATHODEFLOW_STORE_URI", str(uri))
+    done = CliRunner().invoke(build_app(None), ["store", "migrate", "-p", str(project.folder)])
+    assert done.exit_code == 0, done.output
+    assert open_project(project.folder).uri == uri
+    back = CliRunner().invoke(build_app(None), ["store", "migrate", "--to", "embedded", "-p", str(project.folder)])
+    assert back.exit_code == 0, back.output
+    assert "CATHODEFLOW_STORE_URI still names a server" in back.stderr
+    monkeypatch.delenv("CATHODEFLOW_STORE_URI")
+    assert open_project(project.folder).uri is None
+    nowhere = CliRunner().invoke(build_app(None), ["store", "migrate", "-p", str(project.folder)])
+    assert nowhere.exit_code == 2
+
+
 COPY = """
 import sys
 from pathlib import Path
+from cathodeflow.campaign.moving import move_project
 from cathodeflow.storage import migrate as module
+from cathodeflow.storage.collections import INDEXES
 from cathodeflow.storage.connection import open_project, open_target
 module.CHUNK = 20
-folder = Path(sys.argv[1])
-module.migrate(open_project(folder), open_target(folder, sys.argv[2]), lambda name, n: print(name, n, flush=True))
+source, target = open_project(Path(sys.argv[1])), open_target(Path(sys.argv[1]), sys.argv[2])
+move_project(source, target, INDEXES, on_progress=lambda name, n: print(name, n, flush=True))
 """
 
 
@@ -102,10 +241,16 @@ def test_a_copy_killed_half_way_is_finished_by_a_repeat(tmp_path: Path, mongo_se
     assert read_project_file(folder) is None
     partial = open_target(folder, uri)
     assert 0 < partial.count("candidates") <= source.count("candidates")
+    assert campaign_of(source).state == CampaignState.STOPPED
     transitions.append_event(source, "trial", "meanwhile", "the source went on")
-    copied = {one.name: one for one in migrate(source, partial)}
+    copied = {one.name: one for one in move_project(source, partial, INDEXES)}
     assert copied["candidates"].written < copied["candidates"].documents
-    assert collections(partial) == collections(source)
+    assert unchanged(collections(partial)) == unchanged(collections(source))
+    assert campaign_of(partial).state == CampaignState.RUNNING
+    run_to_end(open_project(folder))
+    undisturbed = launch(tmp_path / "undisturbed", definition())
+    run_to_end(undisturbed)
+    assert final_documents(open_project(folder)) == final_documents(undisturbed)
 
 
 def test_a_project_at_work_is_refused(tmp_path: Path, mongo_server: MongoServer) -> None:
