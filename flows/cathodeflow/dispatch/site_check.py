@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import shlex
 import subprocess
@@ -14,9 +15,10 @@ from typing import Literal
 
 from cathodeflow.dispatch.probe import Findings, read_note
 from cathodeflow.dispatch.site_file import SiteFile
-from cathodeflow.dispatch.sites import Category, slurm_time
+from cathodeflow.dispatch.sites import Category, Queue, slurm_time
+from cathodeflow.dispatch.slurm.answers import SINFO_FORMAT, parse_sinfo
 from cathodeflow.dispatch.slurm.commands import call, clean_environment, slurm_is_here
-from cathodeflow.dispatch.slurm.script import Request, array_option, render
+from cathodeflow.dispatch.slurm.script import Request, array_option, render, time_limit_s
 from cathodeflow.dispatch.slurm.truth import SlurmTruth, Standing
 from cathodeflow.errors import CathodeflowError, SchedulerError, StoreError
 
@@ -111,11 +113,39 @@ def _check_with_slurm(site: SiteFile, request: Request) -> Result:
     for what, (wanted, options) in asked.items():
         try:
             _test_only(site, wanted, options)
+            _compare_with_partition(queue, wanted)
         except CathodeflowError as error:
             remedy = f"compare workers.{category} in {site.folder / 'site.yaml'} with `sinfo` and `sacctmgr show assoc`"
             said = f" when asked for more{what.removeprefix(', and')}" if what else ""
             return Result(category, "test-only", "broken", f"{error}{said}; {remedy}")
     return Result(category, "test-only", "ok", f"Slurm would take it{''.join(asked)}")
+
+
+def _compare_with_partition(queue: Queue, request: Request) -> None:
+    """Ask what the partition gives at most: most clusters take jobs that ask for more, and never start them.
+
+    Raises
+    ------
+    SchedulerError
+        It gives less than is asked for.
+    """
+    names = (queue.partition or "").split(",")
+    known = parse_sinfo(call(["sinfo", "-h", "-o", SINFO_FORMAT]))
+    mine = [one for one in known if one.name in names or (queue.partition is None and one.is_default)]
+    if not mine:
+        return
+    wanted_s, most = time_limit_s(queue, request.time_factor), max(mine, key=lambda one: one.time_s or math.inf)
+    if most.time_s is not None and wanted_s > most.time_s:
+        raise SchedulerError(
+            f"partition {most.name} gives at most {slurm_time(most.time_s)} and {slurm_time(wanted_s)} are asked for: "
+            "it would wait for ever"
+        )
+    largest = max(mine, key=lambda one: one.nodes)
+    if queue.nodes > largest.nodes:
+        raise SchedulerError(
+            f"partition {largest.name} has {largest.nodes} node(s) and {queue.nodes} are asked for: "
+            "it would wait for ever"
+        )
 
 
 def _test_only(site: SiteFile, request: Request, options: list[str]) -> None:

@@ -112,6 +112,11 @@ def test_a_check_goes_out_and_back_through_each_queue(
         ({"account": "nobody"}, "test-only", "invalid account"),
         ({"qos": "none"}, "test-only", "invalid qos"),
         ({"cpus": 4000}, "test-only", "node configuration is not available"),
+        # Slurm takes these and never starts them: only the partition says so.
+        ({"time": "02:00:00"}, "test-only", "cpu gives at most 01:00:00 and 02:00:00 are asked for"),
+        ({"max_time": "03:00:00"}, "test-only", "03:00:00 are asked for: it would wait for ever when asked for more"),
+        ({"max_memory": "900G"}, "test-only", "memory specification can not be satisfied"),
+        ({"nodes": 2}, "test-only", "node"),
         ({"modules": ["vasp"]}, "imports", "module"),
         ({"pre_commands": ["if"]}, "script", "bash does not understand it"),
     ],

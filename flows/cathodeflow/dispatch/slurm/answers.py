@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from cathodeflow.dispatch.sites import seconds_of
 from cathodeflow.records.outcomes import Reason
 
 SQUEUE_FORMAT = "%i|%F|%K|%T|%r|%e|%N|%P|%j|%k"
 """Job, array job, array task, state, reason, end, nodes, partition, name, comment: the free text comes last."""
+
+SINFO_FORMAT = "%P|%l|%D"
+"""Partition, time limit, nodes."""
 
 SACCT_FIELDS = ("JobID", "State", "ExitCode", "NodeList", "ReqMem", "MaxRSS", "JobName")
 
@@ -129,6 +133,41 @@ def parse_squeue(text: str) -> list[SlurmJob]:
             job_id.strip(), state.split()[0], nodes=nodes, name=name, comment=said, partition=partition, waits_for=why
         )
         found += [replace(job, job_id=task) for task in array_tasks(job.job_id)]
+    return found
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition as sinfo describes it.
+
+    Attributes
+    ----------
+    name : str
+        Its own.
+    is_default : bool
+        Whether jobs go there that name none.
+    time_s : int or None
+        The longest that a job may take, seconds; None without a limit.
+    nodes : int
+        How many it has.
+    """
+
+    name: str
+    is_default: bool
+    time_s: int | None
+    nodes: int
+
+
+def parse_sinfo(text: str) -> list[Partition]:
+    """Read the output of `sinfo -h -o SINFO_FORMAT`; lines that are none are left out."""
+    found = []
+    for line in text.splitlines():
+        name, limit, nodes = ([*line.split("|"), "", ""])[:3]
+        if not name or not nodes.strip().isdigit():
+            continue
+        limited = re.fullmatch(r"(?:\d+-)?\d+(?::\d+){0,2}", limit.strip()) is not None
+        time_s = seconds_of(limit) if limited else None
+        found.append(Partition(name.rstrip("*"), name.endswith("*"), time_s, int(nodes)))
     return found
 
 

@@ -17,12 +17,15 @@ from cathodeflow.errors import MissingDependencyError, SchedulerError
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.site_file import SiteFile
+    from cathodeflow.dispatch.slurm.answers import SlurmJob
     from cathodeflow.storage.connection import Project
 
 FIRST_DELAY_S = 10.0
 LONGEST_DELAY_S = 600.0
 REPEAT_S = 600.0
 """The same message is said again after so long."""
+_USUAL_WAITS = frozenset({"", "None", "Priority", "Resources", "BeginTime", "Prolog", "Cleaning"})
+"""Why a job waits, in squeue's words, where there is nothing to be done about it."""
 _ENDED_WELL = frozenset({"COMPLETED", "TIMEOUT"})
 
 
@@ -75,7 +78,7 @@ class SitePool:
         truth = SlurmTruth()
         over = settle(self._project, self._site.name, truth)
         died = sum(self._judge(record) for record in over if record.campaign == self._campaign)
-        self._take_back_what_waits_in_vain(truth)
+        self._look_at_what_waits(truth)
         for complaint in truth.complaints:
             self._say(complaint)
         self._answered = not truth.complaints
@@ -125,26 +128,32 @@ class SitePool:
                     f"{self._remedy(category, size)}"
                 )
 
-    def _take_back_what_waits_in_vain(self, truth: SlurmTruth) -> None:
-        """Cancel what Slurm will never start, or it would keep its seats from all others."""
+    def _look_at_what_waits(self, truth: SlurmTruth) -> None:
+        """Say what keeps allocations waiting, and take back what Slurm will never start: it would keep its seats."""
         mine = [record for record in self._mine() if record.state == SubmissionState.PENDING]
         if not mine or truth.complaints:
             return
-        waiting = {job.job_id: job for job in truth.queue() or () if job.waits_in_vain}
+        waiting = {job.job_id: job for job in truth.queue() or () if job.pending}
         for record in mine:
             job = waiting.get(record.job_id or "")
             if job is None:
                 continue
-            category, size = Category(record.category), size_of(record)
-            self._scancel([job.job_id], ["--state=PENDING"])
-            if SlurmTruth().look([job.job_id])[job.job_id].standing != Standing.ENDED:
-                continue  # it was changed by somebody meanwhile, or Slurm does not answer
-            submissions.close(self._project, record.token, SubmissionState.REFUSED, job.waits_for)
-            delay = self._put_off(category, size)
-            self._say(
-                f"allocation {job.job_id} for {category}{size} was taken back, since Slurm would never start it "
-                f"({job.waits_for}); tried again in {delay:g} s{self._remedy(category, size)}"
-            )
+            if job.waits_in_vain:
+                self._take_back(record, job)
+            elif job.waits_for not in _USUAL_WAITS:
+                self._say(f"allocation {job.job_id} for {record.category}{size_of(record)} waits: {job.waits_for}")
+
+    def _take_back(self, record: SubmissionRecord, job: SlurmJob) -> None:
+        self._scancel([job.job_id], ["--state=PENDING"])
+        if SlurmTruth().look([job.job_id])[job.job_id].standing != Standing.ENDED:
+            return  # somebody changed it meanwhile, or Slurm does not answer
+        submissions.close(self._project, record.token, SubmissionState.REFUSED, job.waits_for)
+        category, size = Category(record.category), size_of(record)
+        delay = self._put_off(category, size)
+        self._say(
+            f"allocation {job.job_id} for {category}{size} was taken back, since Slurm would never start it "
+            f"({job.waits_for}); tried again in {delay:g} s{self._remedy(category, size)}"
+        )
 
     def _remedy(self, category: Category, size: Size) -> str:
         """Say what to change where only an allocation larger than usual is refused."""

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cathodeflow.dispatch.slurm.answers import SlurmJob, array_tasks, memory_mib, parse_sacct, parse_squeue
+from cathodeflow.dispatch.slurm.answers import (
+    Partition,
+    SlurmJob,
+    array_tasks,
+    memory_mib,
+    parse_sacct,
+    parse_sinfo,
+    parse_squeue,
+)
 from cathodeflow.records.outcomes import Reason
 
 # squeue -h -r -t all -o SQUEUE_FORMAT: exit 3, kill -9 of the shell, memory, still running, cancelled, well ended.
@@ -138,9 +146,18 @@ def test_waiting_in_vain_is_told_from_waiting(why: str, in_vain: bool) -> None:
     assert not running.waits_in_vain
 
 
+def test_what_partitions_give_is_read() -> None:
+    assert parse_sinfo("cpu*|1:00:00|8\ngpu|infinite|2\nlong|7-00:00:00|640\nn/a\n\n") == [
+        Partition("cpu", True, 3600, 8),
+        Partition("gpu", False, None, 2),
+        Partition("long", False, 7 * 86400, 640),
+    ]
+
+
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_readers(text: str) -> None:
     parse_squeue(text)
+    parse_sinfo(text)
     parse_sacct(text)
 
 

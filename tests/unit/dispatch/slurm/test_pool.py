@@ -122,6 +122,16 @@ def test_what_slurm_would_never_start_gives_its_seat_back(project: Project, slur
     assert (taken["state"], taken["outcome"]) == ("refused", "PartitionTimeLimit")
 
 
+def test_people_are_told_once_what_keeps_an_allocation_waiting(project: Project, slurm: Path) -> None:
+    (slurm / "why").write_text("QOSMaxJobsPerUserLimit")
+    add(project, "k")
+    pool = pool_of(project)
+    for _ in range(3):
+        pool.keep_alive()
+    assert pool.messages() == ["allocation 10 for cpu waits: QOSMaxJobsPerUserLimit"]
+    assert len(factors(project)) == 1
+
+
 def test_an_allocation_that_started_before_it_was_taken_back_stays(
     project: Project, slurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
