@@ -181,7 +181,7 @@ def lawful_predict(
     }
 
 
-UNSOUND = "UNSOUND_BRANCHES"  # parts of the keys whose follow-ups fail
+UNSOUND = "UNSOUND_BRANCHES"  # parts of the keys whose follow-ups fail, with `:reason` for another than non_finite
 FOLLOWED = "COMPUTED_FOLLOW_UPS"  # names the file to which each branch adds a line
 
 
@@ -190,8 +190,9 @@ def lawful_branch(key: str, branch: str, static: Any = None) -> dict[str, Any]:
     if FOLLOWED in os.environ:
         with Path(os.environ[FOLLOWED]).open("a") as computed:
             computed.write(f"{key}/{branch}\n")
-    if any(part in f"{key}/{branch}" for part in os.environ.get(UNSOUND, "").split()):
-        raise CalculationError(f"rehearsed failure of {key}/{branch}", Reason.NON_FINITE)
+    unsound = dict(part.partition(":")[::2] for part in os.environ.get(UNSOUND, "").split())
+    if reasons := [reason for part, reason in unsound.items() if part in f"{key}/{branch}"]:
+        raise CalculationError(f"rehearsed failure of {key}/{branch}", reasons[0] or Reason.NON_FINITE)
     edges = {"functional": "PBE", "gap": 1.0, "is_metal": False, "is_direct": True, "vbm": None, "cbm": None}
     results = {
         "static": {"energy": -1.0, "edges": edges, "volume": 1.0, "n_bands": 4, "density_grid": [2, 2, 2]},
@@ -250,9 +251,9 @@ def definition(name: str = "trial", **changes: Any) -> CampaignDefinition:
     return CampaignDefinition.model_validate(fields | changes)
 
 
-def launch(folder: Path, wanted: CampaignDefinition) -> Project:
+def launch(folder: Path, wanted: CampaignDefinition, uri: str | None = None) -> Project:
     """A project with one launched campaign."""
-    project = create_project(folder)
+    project = create_project(folder, uri)
     record = CampaignRecord(
         id=wanted.name,
         definition=wanted.model_dump(mode="json"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.event_log import Line, deliver
+from cathodeflow.campaign.intent import complete_abandoned
 from cathodeflow.campaign.policy import Decision, Failure, JobView, StageSnapshot, decide, next_stage
 from cathodeflow.campaign.resubmission import Action
 from cathodeflow.campaign.stages.selection import all_candidates, choose_candidates, choose_shortlist
@@ -97,6 +98,8 @@ def advance(
     campaign = transitions.read_campaign(project, name)
     if campaign.undelivered_events:
         deliver(project, name)
+    if campaign.intent is not None and complete_abandoned(project, campaign):
+        campaign = transitions.read_campaign(project, name)
     if campaign.state != CampaignState.RUNNING or campaign.stage == Stage.DONE:
         return campaign
     context = StageContext(project, campaign, recipes or default_recipes())
@@ -281,20 +284,21 @@ def _follow_failure(context: StageContext, work: StageWork, failure: Failure) ->
             message = f"{work.kind} {failure.job.key} failed {failure.attempt} times: {reported.message}"
             transitions.stop(context.project, context.campaign.id, message[:MESSAGE_LENGTH])
         else:
-            rerun(context.project, [failure.job.fw_id], _changes(failure, reported.folder))
+            rerun(context.project, [failure.job.fw_id], _changes(context.project, failure, reported.folder))
 
 
-def _changes(failure: Failure, folder: Path | None) -> dict[str, Any]:
+def _changes(project: Project, failure: Failure, folder: Path | None) -> dict[str, Any]:
     """Return what the job's spec is told for its next attempt."""
     from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR
+    from cathodeflow.dispatch.rerun import asked_factor
 
     changes: dict[str, Any] = {}
     if failure.action in {Action.CONTINUE, Action.MORE_TIME} and folder is not None:
         changes[CONTINUE_FROM] = str(folder)
     if failure.action == Action.MORE_TIME:
-        changes[TIME_FACTOR] = failure.factor
+        changes[TIME_FACTOR] = failure.factor * asked_factor(project, failure.job.fw_id, TIME_FACTOR)
     if failure.action == Action.MORE_MEMORY:
-        changes[MEMORY_FACTOR] = failure.factor
+        changes[MEMORY_FACTOR] = failure.factor * asked_factor(project, failure.job.fw_id, MEMORY_FACTOR)
     if failure.action == Action.RERUN:
         # Behind those that were never tried: first in the queue, a job that takes its worker down every time would
         # end each new allocation before it has done anything.

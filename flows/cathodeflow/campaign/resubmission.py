@@ -78,7 +78,7 @@ class Verdict:
     delay_s : float
         How long after the failure.
     factor : float
-        Of time or memory, for `MORE_TIME` and `MORE_MEMORY`: times what the first attempt had.
+        Of time or memory, for `MORE_TIME` and `MORE_MEMORY`: times what the job had when a person last asked for it.
     considered : tuple of str
         What was weighed, in words.
     """

@@ -8,55 +8,27 @@ networks of that round were trained without it, and they are written once too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
-from cathodeflow.errors import DefinitionError
+from cathodeflow.campaign.event_log import Line
+from cathodeflow.campaign.failures import QUARANTINED, FailedJob, Selection, failures, select
+from cathodeflow.campaign.intent import RESUBMIT, Intent, alone
+from cathodeflow.campaign.resubmission import Action
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
-from cathodeflow.records.followup import follow_up_key
-from cathodeflow.records.outcomes import Branch, CampaignState, JobKind, Outcome, Reason, Stage
-from cathodeflow.storage.collections import FOLLOW_UPS
+from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Stage
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
-FIZZLED = "fizzled"
-QUARANTINED = "quarantined"
+__all__ = ["RESUBMITTED", "FailedJob", "Resubmission", "Selection", "Terms", "plan_resubmission", "resubmit", "select"]
+
 MESSAGE_LENGTH = 2000
 RESUBMITTED = "resubmitted"  # kind of the event
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which failures are meant; None and empty mean all.
-
-    Attributes
-    ----------
-    reason : Reason or None
-        Why it failed.
-    kind : JobKind or None
-        What the job makes.
-    keys : tuple of str
-        Which ones.
-    state : str or None
-        ``fizzled`` (jobs) or ``quarantined`` (labels and branches of follow-ups).
-    """
-
-    reason: Reason | None = None
-    kind: JobKind | None = None
-    keys: tuple[str, ...] = ()
-    state: Literal["fizzled", "quarantined"] | None = None
-
-    def matches(self, job: FailedJob) -> bool:
-        """Whether a failure is meant."""
-        return (
-            (self.reason is None or self.reason == job.reason)
-            and (self.kind is None or job.kind == self.kind)
-            and (not self.keys or job.key in self.keys)
-            and (self.state is None or job.state == self.state)
-        )
+MOST_AT_ONCE = 20_000
+"""Jobs of one resubmission: what it takes to undo it is one document, which ends at 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +38,7 @@ class Terms:
     Attributes
     ----------
     memory, time : float or None
-        Times what the first launch asked the scheduler for; None leaves them as they are.
+        Times what the last attempt asked the scheduler for; None leaves them as they are.
     go_on : bool or None
         Whether to go on from what the last attempt wrote (CONTCAR, WAVECAR) or to start anew; None leaves it as the
         campaign decided.
@@ -75,40 +47,6 @@ class Terms:
     memory: float | None = None
     time: float | None = None
     go_on: bool | None = None
-
-
-@dataclass(frozen=True)
-class FailedJob:
-    """One failure.
-
-    Attributes
-    ----------
-    kind : JobKind
-        What the job makes.
-    key : str
-        Which one.
-    state : str
-        ``fizzled`` or ``quarantined``.
-    reason : Reason
-        Why.
-    message : str
-        In the words of what failed.
-    attempts : int
-        Failed attempts written down so far.
-    fw_ids : tuple of int
-        Fireworks to run again.
-    why_not : str
-        Why it cannot be run again; empty when it can.
-    """
-
-    kind: JobKind
-    key: str
-    state: str
-    reason: Reason
-    message: str
-    attempts: int
-    fw_ids: tuple[int, ...]
-    why_not: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +63,12 @@ class Resubmission:
         The stage a campaign that had stopped or ended returns to.
     warning : str
         Why the campaign would stop again all the same; empty when it would not.
+    left : int
+        Further failures that match: more than `MOST_AT_ONCE` need another resubmission.
+    others : dict of str to int
+        Failures that were not asked for, by reason.
+    number : int or None
+        Of this resubmission, from 1; None for a plan.
     """
 
     campaign: str
@@ -132,37 +76,16 @@ class Resubmission:
     refused: tuple[FailedJob, ...]
     goes_back_to: str | None
     warning: str = ""
+    left: int = 0
+    others: dict[str, int] | None = None
+    number: int | None = None
 
     def by_reason(self) -> dict[str, int]:
         """Count the jobs by reason."""
         return dict(Counter(job.reason.value for job in self.jobs))
 
 
-def select(
-    reason: str | None = None, kind: str | None = None, keys: Sequence[str] = (), state: str | None = None
-) -> Selection:
-    """Check what a person asks for.
-
-    Raises
-    ------
-    DefinitionError
-        A reason, kind or state that does not exist; names those there are.
-    """
-    if reason is not None and reason not in list(Reason):
-        raise DefinitionError(f"{reason!r} is no reason of a failure: there are {', '.join(Reason)}")
-    if kind is not None and kind not in list(JobKind):
-        raise DefinitionError(f"{kind!r} is no kind of job: there are {', '.join(JobKind)}")
-    if state not in {None, FIZZLED, QUARANTINED}:
-        raise DefinitionError(f"{state!r} is no state of a failure: there are {FIZZLED} and {QUARANTINED}")
-    return Selection(
-        Reason(reason) if reason else None,
-        JobKind(kind) if kind else None,
-        tuple(keys),
-        state,  # type: ignore[arg-type]
-    )
-
-
-def plan_resubmission(project: Project, name: str, selection: Selection) -> Resubmission:
+def plan_resubmission(project: Project, name: str, selection: Selection, terms: Terms | None = None) -> Resubmission:
     """Find what a resubmission would run again; changes nothing.
 
     Parameters
@@ -173,6 +96,8 @@ def plan_resubmission(project: Project, name: str, selection: Selection) -> Resu
         The campaign.
     selection : Selection
         Which failures are meant.
+    terms : Terms, optional
+        What is different this time.
 
     Returns
     -------
@@ -180,13 +105,10 @@ def plan_resubmission(project: Project, name: str, selection: Selection) -> Resu
         Quarantined labels first, then jobs, each in the order they were added.
     """
     campaign = transitions.read_campaign(project, name)
-    attempts = _attempts(project, name)
-    labels = _quarantined_labels(project, campaign, attempts)
-    branches = _quarantined_follow_ups(project, name, attempts)
-    given_up = {(job.kind, job.key) for job in (*labels, *branches)}
-    jobs = [job for job in _fizzled_jobs(project, name, attempts) if (job.kind, job.key) not in given_up]
-    matching = [job for job in (*labels, *branches, *jobs) if selection.matches(job)]
-    chosen = tuple(job for job in matching if not job.why_not)
+    found = failures(project, campaign)
+    matching = [job for job in found if selection.matches(job)]
+    can = [job for job in matching if not job.why_not]
+    chosen = tuple(_with_factors(project, can[:MOST_AT_ONCE], terms or Terms()))
     ended = campaign.state in {CampaignState.STOPPED, CampaignState.DONE}
     stage = Stage.VALIDATE if campaign.stage == Stage.DONE else campaign.stage
     return Resubmission(
@@ -194,17 +116,37 @@ def plan_resubmission(project: Project, name: str, selection: Selection) -> Resu
         chosen,
         tuple(job for job in matching if job.why_not),
         stage.value if chosen and ended else None,
-        _warning(campaign, labels, chosen) if chosen else "",
+        _warning(campaign, found, chosen) if chosen else "",
+        len(can) - len(chosen),
+        dict(Counter(job.reason.value for job in found if not selection.matches(job))),
     )
 
 
-def _warning(campaign: CampaignRecord, labels: list[FailedJob], chosen: tuple[FailedJob, ...]) -> str:
+def _with_factors(project: Project, jobs: list[FailedJob], terms: Terms) -> list[FailedJob]:
+    """Say of each job how much memory and time it had, and will have, in times of what the site gives."""
+    from cathodeflow.dispatch.launchpad import MEMORY_FACTOR, TIME_FACTOR
+    from cathodeflow.dispatch.rerun import specs_of
+
+    specs = specs_of(project, [job.fw_ids[0] for job in jobs], (MEMORY_FACTOR, TIME_FACTOR))
+
+    def both(job: FailedJob, key: str, times: float | None) -> tuple[float, float]:
+        had = max(float((specs.get(job.fw_ids[0]) or {}).get(key) or 1.0), 1.0)
+        return had, max(had * (times or 1.0), 1.0)
+
+    return [
+        replace(job, memory=both(job, MEMORY_FACTOR, terms.memory), time=both(job, TIME_FACTOR, terms.time))
+        for job in jobs
+    ]
+
+
+def _warning(campaign: CampaignRecord, found: list[FailedJob], chosen: tuple[FailedJob, ...]) -> str:
     """Return what is to be said when more labels stay quarantined than the definition tolerates."""
     if campaign.stage != Stage.LABEL:
         return ""
     wanted = set(campaign.selections.get(str(campaign.round), ()))
     again = {job.key for job in chosen}
-    left = sum(job.key in wanted and job.key not in again for job in labels)
+    lost = [job.key for job in found if job.kind == JobKind.LABEL and job.state == QUARANTINED]
+    left = sum(key in wanted and key not in again for key in lost)
     tolerated = campaign.definition["failures"]["tolerated_fraction"]
     if left <= tolerated * len(wanted):
         return ""
@@ -215,7 +157,10 @@ def _warning(campaign: CampaignRecord, labels: list[FailedJob], chosen: tuple[Fa
 
 
 def resubmit(project: Project, name: str, selection: Selection, terms: Terms | None = None) -> Resubmission:
-    """Run failures again, in one transaction. `campaign.undo` takes it back.
+    """Run failures again; `campaign.undo` takes it back.
+
+    One transaction on the embedded store. On a server, what a kill interrupts is completed by the driver or by the
+    next command.
 
     Parameters
     ----------
@@ -232,187 +177,127 @@ def resubmit(project: Project, name: str, selection: Selection, terms: Terms | N
     -------
     Resubmission
         What is run again, and what is not and why.
-    """
-    from cathodeflow.dispatch.launchpad import rerun
 
-    with project.transaction():
-        made = plan_resubmission(project, name, selection)
+    Raises
+    ------
+    CampaignError
+        Another process has been resubmitting jobs of this campaign for a minute.
+    """
+    with alone(project, name) as intent:
+        # Planned when nobody else resubmits: what another person has just run again is no failure any more.
+        made = plan_resubmission(project, name, selection, terms)
         if not made.jobs:
             return made
-        # On a server each write stands alone. Jobs first: a driver that ticks meanwhile finds their labels settled
-        # still, and whoever is killed here asks again.
-        for fw_id in (fw_id for job in made.jobs for fw_id in job.fw_ids):
-            rerun(project, [fw_id], _changes(project, fw_id, terms or Terms()))
-        for job in made.jobs:
-            _write_down(project, name, job)
-        again = [job for job in made.jobs if job.state == QUARANTINED]
-        labels = [job.key for job in again if job.kind == JobKind.LABEL]
-        branches = [job.key for job in again if job.kind == JobKind.FOLLOW_UP]
-        number = project.count("events", {"campaign": name, "kind": RESUBMITTED}) + 1
-        transitions.withdraw_labels(project, name, labels, number)
-        transitions.withdraw_follow_ups(project, name, branches, number)
-        details = {
-            "number": number,
-            "by_reason": made.by_reason(),
-            "keys": [job.key for job in made.jobs],
-            "ids": [f"{name}/{job.key}" for job in made.jobs],
-            "fw_ids": [list(job.fw_ids) for job in made.jobs],
-        }
-        transitions.append_event(project, name, RESUBMITTED, f"a person resubmitted {len(made.jobs)} jobs", details)
-        transitions.reopen(project, name)
-    return made
+        work = _work(project, name, made, terms or Terms())
+        work["attempts"] = {job.key: identity for job in made.jobs if (identity := _write_down(project, name, job))}
+        intent.note(work)
+        carry_out(project, name, work, intent)
+    return replace(made, number=work["number"])
 
 
-def _changes(project: Project, fw_id: int, terms: Terms) -> dict[str, Any]:
+def _work(project: Project, name: str, made: Resubmission, terms: Terms) -> dict[str, Any]:
+    from cathodeflow.dispatch.rerun import SPEC_KEYS, as_they_are
+
+    campaign = transitions.read_campaign(project, name)
+    fw_ids = list(dict.fromkeys(fw_id for job in made.jobs for fw_id in job.fw_ids))
+    before = as_they_are(project, fw_ids, SPEC_KEYS)
+    return {
+        "what": RESUBMIT,
+        "number": _last_number(project, name) + 1,
+        "by_reason": made.by_reason(),
+        "terms": {"memory": terms.memory, "time": terms.time, "go_on": terms.go_on},
+        "jobs": [
+            {"kind": job.kind.value, "key": job.key, "state": job.state, "fw_ids": list(job.fw_ids)}
+            for job in made.jobs
+        ],
+        "before": [before[fw_id] for fw_id in fw_ids if before[fw_id]],
+        "campaign": {
+            "state": campaign.state.value,
+            "stage": campaign.stage.value,
+            "message": campaign.message,
+            "finished_at": campaign.finished_at,
+            "stages_entered": len(campaign.stage_times),
+        },
+    }
+
+
+def _last_number(project: Project, name: str) -> int:
+    events = project.select("events", {"campaign": name, "kind": RESUBMITTED})
+    return max((event["details"]["number"] for event in events), default=0)
+
+
+def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Intent) -> None:
+    """Do what was noted, or what is left of it."""
+    from cathodeflow.dispatch.rerun import run_again
+
+    terms, number = Terms(**work["terms"]), work["number"]
+    transitions.set_jobs_aside(project, name, number, work["before"])
+    # Jobs first: a driver that ticks meanwhile finds their labels settled still.
+    for before in work["before"]:
+        run_again(project, before, _changes(project, before[0], terms))
+        intent.beat()
+    quarantined = [job for job in work["jobs"] if job["state"] == QUARANTINED]
+    labels = [job["key"] for job in quarantined if job["kind"] == JobKind.LABEL]
+    transitions.withdraw_labels(project, name, labels, number)
+    branches = [job["key"] for job in quarantined if job["kind"] == JobKind.FOLLOW_UP]
+    transitions.withdraw_follow_ups(project, name, branches, number)
+    n = len(work["jobs"])
+    details = {
+        **{part: work[part] for part in ("number", "by_reason", "terms", "attempts", "campaign")},
+        "keys": [job["key"] for job in work["jobs"]],
+        "fw_ids": [job["fw_ids"] for job in work["jobs"]],
+    }
+    told = Line(RESUBMITTED, f"a person resubmitted {n} {'job' if n == 1 else 'jobs'}", details)
+    while True:
+        campaign = transitions.read_campaign(project, name)
+        changes, lines = transitions.reopening(campaign)
+        if intent.finish(campaign, changes, [told, *lines]):
+            return
+
+
+def _changes(project: Project, was: Mapping[str, Any], terms: Terms) -> dict[str, Any]:
+    """Return what a job's spec is told: amounts are of what its last attempt had, and the policy goes on from them."""
     from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR
+    from cathodeflow.dispatch.rerun import ASKED
     from cathodeflow.dispatch.workflows import failure_of
 
     changes: dict[str, Any] = {}
-    if terms.memory is not None:
-        changes[MEMORY_FACTOR] = terms.memory
-    if terms.time is not None:
-        changes[TIME_FACTOR] = terms.time
+    for times, factor in ((terms.memory, MEMORY_FACTOR), (terms.time, TIME_FACTOR)):
+        had = max(float(was["spec"].get(factor) or 1.0), 1.0)
+        if times is not None or had > 1.0:
+            changes[factor] = changes[ASKED[factor]] = max(had * (times or 1.0), 1.0)
     if terms.go_on is not None:
-        folder = failure_of(project, fw_id).folder if terms.go_on else None
+        folder = failure_of(project, was["fw_id"]).folder if terms.go_on else None
         changes[CONTINUE_FROM] = None if folder is None else str(folder)
     return changes
 
 
-def _write_down(project: Project, name: str, job: FailedJob) -> None:
-    """Write the failure that is run again as an attempt, unless the driver did when it happened."""
+def _write_down(project: Project, name: str, job: FailedJob) -> str | None:
+    """Write the failure that is run again as an attempt, unless the driver did when it happened; returns its `_id`."""
     attempt = job.attempts + 1
     if job.attempts and not _is_new(project, name, job):
-        return
-    transitions.record_attempt(
-        project,
-        AttemptRecord(
-            id=f"{name}/{job.kind}/{job.key}/{attempt}",
-            campaign=name,
-            kind=job.kind,
-            key=job.key,
-            attempt=attempt,
-            fw_id=job.fw_ids[-1],
-            outcome=Outcome.QUARANTINED if job.state == QUARANTINED else Outcome.FAILED,
-            reason=job.reason,
-            message=job.message[:MESSAGE_LENGTH],
-            considered=["a person asked to run it again"],
-            action="resubmit",
-        ),
+        return None
+    record = AttemptRecord(
+        id=f"{name}/{job.kind}/{job.key}/{attempt}",
+        campaign=name,
+        kind=job.kind,
+        key=job.key,
+        attempt=attempt,
+        fw_id=job.fw_ids[-1],
+        launch_id=job.launch_id,
+        outcome=Outcome.QUARANTINED if job.state == QUARANTINED else Outcome.FAILED,
+        reason=job.reason,
+        message=job.message[:MESSAGE_LENGTH],
+        considered=["a person asked to run it again"],
+        action=RESUBMIT,
     )
+    return record.id if transitions.record_attempt(project, record) else None
 
 
 def _is_new(project: Project, name: str, job: FailedJob) -> bool:
     """Whether the failure came after the last attempt that was written down (which led to another run)."""
     last = project.database["attempts"].find_one({"_id": f"{name}/{job.kind}/{job.key}/{job.attempts}"})
-    return last is None or last["action"] in {"rerun", "resubmit"}
-
-
-def _attempts(project: Project, name: str) -> Counter[tuple[str, str]]:
-    found = project.database["attempts"].find({"campaign": name}, {"kind": 1, "key": 1})
-    return Counter((entry["kind"], entry["key"]) for entry in found)
-
-
-def _quarantined_labels(
-    project: Project, campaign: CampaignRecord, attempts: Counter[tuple[str, str]]
-) -> list[FailedJob]:
-    found = list(
-        project.database["labels"].find(
-            {"campaign": campaign.id, "outcome": Outcome.QUARANTINED.value},
-            {"key": 1, "reason": 1, "message": 1, "purpose": 1, "round": 1},
-        )
-    )
-    if not found:
-        return []
-    fireworks = _fireworks_of(project, campaign.id, [entry["key"] for entry in found])
-    open_keys = _open_keys(project, campaign)
-    return [
-        FailedJob(
-            JobKind.LABEL,
-            entry["key"],
-            QUARANTINED,
-            Reason(entry["reason"] or Reason.CALCULATION_ERROR),
-            entry["message"],
-            attempts[JobKind.LABEL.value, entry["key"]],
-            fireworks.get(entry["key"], ()),
-            _why_not(entry, open_keys, fireworks),
-        )
-        for entry in found
-    ]
-
-
-def _quarantined_follow_ups(project: Project, name: str, attempts: Counter[tuple[str, str]]) -> list[FailedJob]:
-    found = list(
-        project.database[FOLLOW_UPS].find(
-            {"campaign": name, "outcome": Outcome.QUARANTINED.value},
-            {"key": 1, "branch": 1, "reason": 1, "message": 1},
-        )
-    )
-    if not found:
-        return []
-    from cathodeflow.dispatch.workflows import job_states
-
-    keys = [follow_up_key(entry["key"], Branch(entry["branch"])) for entry in found]
-    jobs = {state.key: state.fw_id for state in job_states(project, name, JobKind.FOLLOW_UP, keys)}
-    return [
-        FailedJob(
-            JobKind.FOLLOW_UP,
-            key,
-            QUARANTINED,
-            Reason(entry["reason"]),
-            entry["message"],
-            attempts[JobKind.FOLLOW_UP.value, key],
-            (jobs[key],) if key in jobs else (),
-            "it comes back with its static run: resubmit that" if entry["reason"] == Reason.PREREQUISITE_FAILED else "",
-        )
-        for key, entry in zip(keys, found, strict=True)
-    ]
-
-
-def _open_keys(project: Project, campaign: CampaignRecord) -> frozenset[str]:
-    """Return the candidates whose labels the campaign still takes in: of its present stage, or of its validation."""
-    if campaign.stage == Stage.LABEL:
-        return frozenset(campaign.selections.get(str(campaign.round), ()))
-    if campaign.stage in {Stage.VALIDATE, Stage.FOLLOW_UP, Stage.DONE} and campaign.shortlist:
-        from cathodeflow.campaign.advance import default_recipes
-        from cathodeflow.campaign.stages.label import ValidateStage
-        from cathodeflow.campaign.stages.work import StageContext
-
-        return frozenset(ValidateStage(StageContext(project, campaign, default_recipes())).wanted())
-    return frozenset()
-
-
-def _why_not(label: dict[str, Any], open_keys: frozenset[str], fireworks: dict[str, tuple[int, ...]]) -> str:
-    if label["key"] not in fireworks:
-        return "its job is no longer in the store"
-    if label["key"] in open_keys:
-        return ""
-    return (
-        f"the labels of round {label['round'] + 1} are in use already: its networks, which are written once, were "
-        "trained without it; launch a campaign of another name to include it"
-    )
-
-
-def _fireworks_of(project: Project, name: str, keys: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    found = project.database["workflows"].find(
-        {"metadata.campaign": name, "metadata.kind": JobKind.LABEL.value, "metadata.key": {"$in": list(keys)}},
-        {"metadata.key": 1, "nodes": 1},
-    )
-    return {entry["metadata"]["key"]: (min(entry["nodes"]),) for entry in found}
-
-
-def _fizzled_jobs(project: Project, name: str, attempts: Counter[tuple[str, str]]) -> list[FailedJob]:
-    from cathodeflow.dispatch.jobs import list_fireworks
-    from cathodeflow.dispatch.workflows import failure_of
-
-    jobs = []
-    for job in list_fireworks(project, name, ["FIZZLED"]):
-        assert job.kind is not None
-        assert job.key is not None
-        reported = failure_of(project, job.fw_id)
-        reason = Reason(reported.reason) if reported.reason in list(Reason) else Reason.CALCULATION_ERROR
-        jobs.append(
-            FailedJob(
-                JobKind(job.kind), job.key, FIZZLED, reason, reported.message, attempts[job.kind, job.key], (job.fw_id,)
-            )
-        )
-    return jobs
+    if last is None:
+        return True
+    same = job.launch_id is not None and last.get("launch_id") == job.launch_id
+    return not same and last["action"] not in {Action.QUARANTINE, Action.STOP}

@@ -22,7 +22,7 @@ from cathodeflow.records.campaign import (
 )
 from cathodeflow.records.document import Document, now
 from cathodeflow.records.outcomes import Branch, CampaignState, JobKind, Outcome, Reason, Stage
-from cathodeflow.storage.collections import FOLLOW_UPS, LABELS, VALIDATIONS, WITHDRAWN
+from cathodeflow.storage.collections import ATTEMPTS, FOLLOW_UPS, LABELS, VALIDATIONS, WITHDRAWN
 
 if TYPE_CHECKING:
     from cathodeflow.records.label import LabelRecord
@@ -299,7 +299,26 @@ def _set_aside(project: Project, name: str, number: int, collection: str, which:
     return len(found)
 
 
-def restore_withdrawn(project: Project, name: str, number: int, ids: Sequence[str]) -> int:
+def set_jobs_aside(project: Project, name: str, number: int, jobs: Sequence[Any]) -> None:
+    """Keep what jobs were before a resubmission, as `dispatch.rerun.as_they_are` gives it, once."""
+    identity = f"{name}/{number}"
+    record = WithdrawnRecord(
+        id=f"{identity}/fireworks/{identity}",
+        campaign=name,
+        resubmission=number,
+        collection="fireworks",
+        document={"_id": identity, "jobs": list(jobs)},
+    )
+    record_once(project, WITHDRAWN, record)
+
+
+def jobs_set_aside(project: Project, name: str, number: int) -> list[Any]:
+    """Return what `set_jobs_aside` kept; empty where there is none."""
+    found = project.get(WITHDRAWN, f"{name}/{number}/fireworks/{name}/{number}")
+    return [] if found is None else list(found["document"]["jobs"])
+
+
+def restore_withdrawn(project: Project, name: str, number: int, ids: Sequence[str] | None) -> int:
     """Put back what a resubmission had set aside, unless its successor is written already.
 
     Parameters
@@ -310,8 +329,8 @@ def restore_withdrawn(project: Project, name: str, number: int, ids: Sequence[st
         The campaign.
     number : int
         Of the resubmission.
-    ids : sequence of str
-        `_id` of the documents.
+    ids : sequence of str or None
+        `_id` of the labels and branches; None for everything, what was built on them included.
 
     Returns
     -------
@@ -319,34 +338,55 @@ def restore_withdrawn(project: Project, name: str, number: int, ids: Sequence[st
         How many are back.
     """
     back = 0
+    condition = {"campaign": name, "resubmission": number, "collection": {"$in": [LABELS, VALIDATIONS, FOLLOW_UPS]}}
     with project.transaction():
-        for entry in project.database[WITHDRAWN].find({"campaign": name, "resubmission": number}):
+        for entry in project.database[WITHDRAWN].find(condition):
             document, collection = entry["document"], entry["collection"]
-            there = project.database[collection].find_one({"_id": document["_id"]}, {"_id": 1})
-            if document["_id"] in ids and there is None:
-                project.database[collection].insert_one(document)
-                back += 1
+            if ids is None or document["_id"] in ids:
+                back += project.insert_missing(collection, [document])
     return back
 
 
-def reopen(project: Project, name: str) -> CampaignRecord:
-    """Let a campaign that has stopped or ended go on after its failed jobs were resubmitted.
+def withdraw_attempts(project: Project, name: str, ids: Sequence[str], number: int) -> int:
+    """Set aside the attempts that a resubmission had written down, after it was taken back: the driver follows them.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    ids : sequence of str
+        `_id` of the attempts.
+    number : int
+        Of the resubmission.
+
+    Returns
+    -------
+    int
+        How many were set aside.
+    """
+    with project.transaction():
+        return _set_aside(project, name, number, ATTEMPTS, {"_id": {"$in": list(ids)}})
+
+
+def reopening(campaign: CampaignRecord) -> tuple[dict[str, Any], list[Line]]:
+    """Return what changes of a campaign that has stopped or ended when its failed jobs are resubmitted.
 
     One that is done returns to its validation, one that stopped to the stage it stopped in.
     """
-    with project.transaction():
-        campaign = read_campaign(project, name)
-        if campaign.state not in {CampaignState.STOPPED, CampaignState.DONE}:
-            return campaign
-        fields: dict[str, Any] = {
-            "state": CampaignState.RUNNING.value,
-            "message": "failed jobs were resubmitted by a person",
-            "finished_at": None,
-        }
-        if campaign.stage != Stage.DONE:
-            line = Line(CampaignState.RUNNING.value, fields["message"])
-            return _compare_and_set(project, campaign, fields, line)
-        return enter_stage(project, campaign, Stage.VALIDATE, campaign.round, fields)
+    if campaign.state not in {CampaignState.STOPPED, CampaignState.DONE}:
+        return {}, []
+    message = "failed jobs were resubmitted by a person"
+    fields: dict[str, Any] = {"state": CampaignState.RUNNING.value, "message": message, "finished_at": None}
+    if campaign.stage != Stage.DONE:
+        return fields, [Line(CampaignState.RUNNING.value, message)]
+    entered = StageTime(stage=Stage.VALIDATE, round=campaign.round, entered_at=now())
+    fields |= {
+        "stage": Stage.VALIDATE.value,
+        "stage_times": [entry.model_dump() for entry in (*campaign.stage_times, entered)],
+    }
+    return fields, [Line("stage", f"entered {Stage.VALIDATE} (round {campaign.round + 1})")]
 
 
 def round_of_ingested(campaign: CampaignRecord) -> int:

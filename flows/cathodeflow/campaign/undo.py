@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
+from cathodeflow.campaign.event_log import Line
+from cathodeflow.campaign.intent import UNDO, Intent, alone
 from cathodeflow.campaign.resubmit import RESUBMITTED
 from cathodeflow.errors import CampaignError
+from cathodeflow.records.outcomes import CampaignState, Stage
 
 if TYPE_CHECKING:
+    from cathodeflow.records.campaign import CampaignRecord
     from cathodeflow.storage.connection import Project
 
 TAKEN_BACK = "resubmission taken back"
@@ -27,11 +32,14 @@ class Undone:
         Keys that are as before.
     started : tuple of str
         Keys that had started meanwhile and go on.
+    returns_to : str or None
+        The state to which a campaign that the resubmission had brought back to work returns.
     """
 
     number: int
     taken_back: tuple[str, ...]
     started: tuple[str, ...]
+    returns_to: str | None = None
 
 
 def last_resubmission(project: Project, name: str) -> dict[str, Any]:
@@ -47,12 +55,52 @@ def last_resubmission(project: Project, name: str) -> dict[str, Any]:
     gone = {event["details"]["number"] for event in events if event["kind"] == TAKEN_BACK}
     left = [event for event in events if event["kind"] == RESUBMITTED and event["details"]["number"] not in gone]
     if not left:
-        raise CampaignError(f"campaign {name} has no resubmission to take back")
+        made = f"each of its {len(gone)} was taken back already" if gone else "none was made"
+        raise CampaignError(f"campaign {name} has no resubmission to take back: {made}")
     return left[-1]
 
 
+def plan_undo(project: Project, name: str) -> Undone:
+    """Say what taking back the last resubmission would do; changes nothing.
+
+    Raises
+    ------
+    CampaignError
+        There is none.
+    """
+    from cathodeflow.dispatch.rerun import not_started
+
+    work = _work(last_resubmission(project, name)["details"])
+    before = transitions.jobs_set_aside(project, name, work["number"])
+    back, started = _sorted_out(work, before, not_started(project, before))
+    campaign = transitions.read_campaign(project, name)
+    changes = {} if started else _as_it_was(campaign, work["campaign"])
+    return Undone(work["number"], back, started, changes.get("state"))
+
+
+def _work(details: Mapping[str, Any]) -> dict[str, Any]:
+    if "attempts" not in details:
+        raise CampaignError(f"resubmission {details['number']} is of an earlier version and cannot be taken back")
+    parts = ("number", "keys", "fw_ids", "attempts", "campaign")
+    return {"what": UNDO, **{part: details[part] for part in parts}}
+
+
+def _sorted_out(
+    work: Mapping[str, Any], before: Sequence[Any], as_before: Sequence[bool]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys that are as before and those that have started."""
+    done = {entries[0]["fw_id"]: is_back for entries, is_back in zip(before, as_before, strict=True)}
+    back, started = [], []
+    for key, fw_ids in zip(work["keys"], work["fw_ids"], strict=True):
+        (back if all(done.get(fw_id, False) for fw_id in fw_ids) else started).append(key)
+    return tuple(back), tuple(started)
+
+
 def undo_resubmission(project: Project, name: str) -> Undone:
-    """Take back the last resubmission, in one transaction.
+    """Take back the last resubmission.
+
+    One transaction on the embedded store. On a server, what a kill interrupts is completed by the driver or by the
+    next command.
 
     Parameters
     ----------
@@ -70,26 +118,43 @@ def undo_resubmission(project: Project, name: str) -> Undone:
     Raises
     ------
     CampaignError
-        There is none to take back.
+        There is none to take back, or another process has been at the campaign's jobs for a minute.
     """
-    from cathodeflow.dispatch.launchpad import take_back_rerun
+    with alone(project, name) as intent:
+        work = _work(last_resubmission(project, name)["details"])
+        intent.note(work)
+        return carry_back(project, name, work, intent)
 
-    with project.transaction():
-        details = last_resubmission(project, name)["details"]
-        back: list[str] = []
-        started: list[str] = []
-        for key, fw_ids in zip(details["keys"], details["fw_ids"], strict=True):
-            (back if take_back_rerun(project, fw_ids) else started).append(key)
-        ids = [identity for key, identity in zip(details["keys"], details["ids"], strict=True) if key in back]
-        built_on = [
-            entry["document"]["_id"]
-            for entry in project.select("withdrawn", {"campaign": name, "resubmission": details["number"]})
-            if entry["document"]["_id"] not in details["ids"]
-        ]
-        # Validations and dependent branches are only true again when everything is as before.
-        transitions.restore_withdrawn(project, name, details["number"], ids if started else [*ids, *built_on])
-        message = f"a person took back resubmission {details['number']}: {len(back)} as before"
-        if started:
-            message += f", {len(started)} had started"
-        transitions.append_event(project, name, TAKEN_BACK, message, {"number": details["number"], "keys": back})
-    return Undone(details["number"], tuple(back), tuple(started))
+
+def carry_back(project: Project, name: str, work: Mapping[str, Any], intent: Intent) -> Undone:
+    """Take back what was noted, or what is left of it."""
+    from cathodeflow.dispatch.rerun import take_back
+
+    number = work["number"]
+    before = transitions.jobs_set_aside(project, name, number)
+    back, started = _sorted_out(work, before, take_back(project, before))
+    # Validations and dependent branches are only true again when everything is as before.
+    ids = [f"{name}/{key}" for key in back] if started else None
+    transitions.restore_withdrawn(project, name, number, ids)
+    written = [work["attempts"][key] for key in back if key in work["attempts"]]
+    transitions.withdraw_attempts(project, name, written, number)
+    message = f"a person took back resubmission {number}: {len(back)} as before"
+    message += f", {len(started)} had started" if started else ""
+    told = Line(TAKEN_BACK, message, {"number": number, "keys": list(back), "started": list(started)})
+    while True:
+        campaign = transitions.read_campaign(project, name)
+        changes = {} if started else _as_it_was(campaign, work["campaign"])
+        if intent.finish(campaign, changes, [told]):
+            return Undone(number, back, started, changes.get("state"))
+
+
+def _as_it_was(campaign: CampaignRecord, was: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what puts a campaign back that the resubmission had brought back to work and that has not moved since."""
+    ended = was["state"] in {CampaignState.STOPPED, CampaignState.DONE}
+    stage = Stage.VALIDATE if was["stage"] == Stage.DONE else Stage(was["stage"])
+    there = (campaign.state, campaign.stage) == (CampaignState.RUNNING, stage)
+    added = int(was["stage"] == Stage.DONE)
+    if not ended or not there or len(campaign.stage_times) != was["stages_entered"] + added:
+        return {}
+    entered = [entry.model_dump() for entry in campaign.stage_times[: was["stages_entered"]]]
+    return {part: was[part] for part in ("state", "stage", "message", "finished_at")} | {"stage_times": entered}

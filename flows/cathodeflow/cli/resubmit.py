@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cathodeflow.cli.options import CampaignOption, DryRunOption, JsonOption, ProjectOption
+
+if TYPE_CHECKING:
+    from cathodeflow.campaign.resubmit import Resubmission, Terms
+    from cathodeflow.storage.connection import Project
+
+ROWS_SHOWN = 50
 
 
 class FailedState(StrEnum):
     """Which failures are meant."""
 
     FIZZLED = "fizzled"  # jobs whose last attempt failed
-    QUARANTINED = "quarantined"  # labels given up on
+    QUARANTINED = "quarantined"  # labels and follow-ups given up on
 
 
 def resubmit(
     project: ProjectOption = Path(),
     campaign: CampaignOption = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", help="Only failures with this reason, e.g. not_converged.")
+        str | None, typer.Option("--reason", help="Only failures with this reason, e.g. oom, timeout, not_converged.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="Only jobs of this kind: reference, label, train, predict or screen.")
+        str | None,
+        typer.Option("--kind", help="Only jobs of this kind: reference, label, train, predict, screen or follow_up."),
     ] = None,
     key: Annotated[
         list[str] | None, typer.Option("--key", help="Only this job, e.g. a candidate's key; may be repeated.")
     ] = None,
     state: Annotated[
         FailedState | None,
-        typer.Option("--state", help="Only failed jobs, or only quarantined labels.", show_default="both"),
+        typer.Option("--state", help="Only failed jobs, or only what was given up on.", show_default="both"),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option("--memory", metavar="2x", help="Times the memory of the first attempt.")
+        str | None, typer.Option("--memory", metavar="2x", help="Times the memory of its last attempt.")
     ] = None,
-    time: Annotated[str | None, typer.Option("--time", metavar="2x", help="Times its time limit.")] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="2x", help="Times the time limit of its last attempt.")
+    ] = None,
     go_on: Annotated[
         bool | None,
         typer.Option(
@@ -60,9 +70,13 @@ def resubmit(
     from dataclasses import asdict
 
     from cathodeflow.campaign import resubmit as resubmission
-    from cathodeflow.cli.output import note, print_json, print_table, say
+    from cathodeflow.cli.output import print_json
     from cathodeflow.cli.selection import campaign_name, open_existing
 
+    if undo and not all(given is None for given in (reason, kind, key, state, memory, time, go_on)):
+        raise typer.BadParameter(
+            "takes back the last resubmission whole: it goes with --dry-run and --json only", param_hint="--undo"
+        )
     terms = resubmission.Terms(_times("--memory", memory), _times("--time", time), go_on)
     selection = resubmission.select(reason=reason, kind=kind, keys=tuple(key or ()), state=state)
     opened = open_existing(project)
@@ -70,26 +84,101 @@ def resubmit(
     if undo:
         _undo(opened, name, dry_run=dry_run, as_json=as_json)
         return
-    made = resubmission.plan_resubmission(opened, name, selection)
-    if not dry_run:
+    made = resubmission.plan_resubmission(opened, name, selection, terms)
+    if not made.jobs and not made.refused:
+        _refuse_unknown(opened, name, key or [])
+    if made.jobs and not dry_run:
         made = resubmission.resubmit(opened, name, selection, terms)
     if as_json:
-        print_json(asdict(made) | {"dry_run": dry_run})
+        print_json(asdict(made) | {"terms": asdict(terms), "dry_run": dry_run})
         return
+    _print(opened, made, terms, dry_run=dry_run)
+
+
+def _print(opened: Project, made: Resubmission, terms: Terms, *, dry_run: bool) -> None:
+    from cathodeflow.cli.output import note, say
+
     if made.jobs:
-        columns = ["kind", "key", "state", "reason", "attempts"]
-        print_table(columns, [[job.kind, job.key, job.state, job.reason, job.attempts] for job in made.jobs])
+        _print_jobs(made, terms)
         counted = ", ".join(f"{count} {why}" for why, count in sorted(made.by_reason().items()))
-        say(f"{'Would resubmit' if dry_run else 'Resubmitted'} {len(made.jobs)}: {counted}")
+        say(f"{'Would resubmit' if dry_run else 'Resubmitted'} {len(made.jobs)}: {counted}{_start(terms)}")
         if made.goes_back_to:
             moved = "would go" if dry_run else "has gone"
             say(f"The campaign {moved} back to stage {made.goes_back_to}; `cflow run` works on it")
+        if made.left:
+            again = "would be left" if dry_run else "are left"
+            note(f"{made.left:,} more {again}: a resubmission has {len(made.jobs):,} jobs at most; repeat it for them")
+        if not dry_run:
+            say("`cflow resubmit --undo` takes back those that have not started")
+        if (terms.memory or terms.time) and not opened.any_matches("submissions", {}):
+            note("note: memory and time are for jobs that go through a scheduler, and none of this project has yet")
         if made.warning:
             note(f"warning: {made.warning}")
-    else:
-        say("Nothing to resubmit matches.")
+    elif not made.refused:
+        others = ", ".join(f"{count} {why}" for why, count in sorted((made.others or {}).items()))
+        hint = f" What failed: {others}; `cflow resubmit --dry-run` lists them." if others else " Nothing has failed."
+        say(f"Nothing to resubmit matches.{hint}")
+    for why, keys in _by_refusal(made).items():
+        more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
+        note(f"not resubmitted: {', '.join(keys[:3])}{more}: {why}")
+
+
+def _print_jobs(made: Resubmission, terms: Terms) -> None:
+    from cathodeflow.cli.output import note, print_table
+
+    columns = ["job", "kind", "key", "state", "reason", "attempts"]
+    rows: list[list[Any]] = [
+        [job.fw_ids[0], job.kind, job.key, job.state, job.reason, job.attempts] for job in made.jobs[:ROWS_SHOWN]
+    ]
+    for column, asked in (("memory", terms.memory), ("time", terms.time)):
+        if asked is not None:
+            columns.append(column)
+            for row, job in zip(rows, made.jobs, strict=False):
+                had, will = getattr(job, column)
+                row.append(f"{had:g}x → {will:g}x")
+    print_table(columns, rows)
+    if len(made.jobs) > ROWS_SHOWN:
+        note(f"{ROWS_SHOWN} of {len(made.jobs):,} shown; --json has all")
+
+
+def _start(terms: Terms) -> str:
+    if terms.go_on is None:
+        return ""
+    return ", from what the last attempt wrote" if terms.go_on else ", anew"
+
+
+def _by_refusal(made: Resubmission) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     for job in made.refused:
-        note(f"not resubmitted: {job.kind} {job.key}: {job.why_not}")
+        found.setdefault(job.why_not, []).append(f"{job.kind} {job.key}")
+    return found
+
+
+def _refuse_unknown(opened: Project, name: str, keys: list[str]) -> None:
+    """Say why a job that was named is not run again.
+
+    Raises
+    ------
+    CampaignError
+        It did not fail, or there is none of that key.
+    """
+    from cathodeflow.errors import CampaignError
+
+    said = []
+    for key in keys:
+        found = opened.select("fireworks", {"spec._campaign": name, "spec._key": key})
+        states = Counter(document["state"] for document in found if document["state"] != "FIZZLED")
+        if not found:
+            said.append(f"campaign {name} has no job of key {key}: `cflow jobs list` lists them")
+        elif states:
+            numbers = ", ".join(str(document["fw_id"]) for document in found)
+            said.append(f"{key} has not failed: job {numbers} is {', '.join(states)}")
+        else:
+            said.append(
+                f"{key} failed for another reason, or is of another kind: `cflow resubmit --key {key} --dry-run`"
+            )
+    if said:
+        raise CampaignError("; ".join(said))
 
 
 def _times(option: str, text: str | None) -> float | None:
@@ -97,7 +186,7 @@ def _times(option: str, text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        factor = float(text.removesuffix("x"))
+        factor = float(text.strip().lower().removesuffix("x"))
     except ValueError:
         factor = 0.0
     if not 0.1 <= factor <= 64.0:
@@ -105,23 +194,25 @@ def _times(option: str, text: str | None) -> float | None:
     return factor
 
 
-def _undo(opened: Any, name: str, *, dry_run: bool, as_json: bool) -> None:
+def _undo(opened: Project, name: str, *, dry_run: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from cathodeflow.campaign.undo import last_resubmission, undo_resubmission
+    from cathodeflow.campaign.undo import plan_undo, undo_resubmission
     from cathodeflow.cli.output import note, print_json, say
 
-    if dry_run:
-        details = last_resubmission(opened, name)["details"]
-        if as_json:
-            print_json({"number": details["number"], "keys": details["keys"], "dry_run": True})
-        else:
-            say(f"Would take back resubmission {details['number']} of {len(details['keys'])} jobs")
-        return
-    undone = undo_resubmission(opened, name)
+    undone = plan_undo(opened, name) if dry_run else undo_resubmission(opened, name)
     if as_json:
-        print_json(asdict(undone) | {"dry_run": False})
+        print_json(asdict(undone) | {"dry_run": dry_run})
         return
-    say(f"Took back resubmission {undone.number}: {len(undone.taken_back)} jobs are as before")
-    for key in undone.started:
+    n = len(undone.taken_back)
+    jobs = "1 job" if n == 1 else f"{n} jobs"
+    if dry_run:
+        say(f"Would take back resubmission {undone.number}: {jobs} would be as before")
+    else:
+        say(f"Took back resubmission {undone.number}: {jobs} {'is' if n == 1 else 'are'} as before")
+    if undone.returns_to:
+        say(f"The campaign {'would be' if dry_run else 'is'} {undone.returns_to} again, as it was")
+    for key in undone.started[:ROWS_SHOWN]:
         note(f"{key} had started meanwhile and goes on")
+    if len(undone.started) > ROWS_SHOWN:
+        note(f"and {len(undone.started) - ROWS_SHOWN:,} more; --json has all")

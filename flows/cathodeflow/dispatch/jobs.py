@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ FIREWORKS = "fireworks"
 LAUNCHES = "launches"
 WORKFLOWS = "workflows"
 LOG_NAME = "job.log"
+_BATCH = 500
 NATURAL_KEY = ("metadata.campaign", "metadata.kind", "metadata.key", "metadata.attempt")
 
 INDEXES: tuple[IndexSpec, ...] = (
@@ -229,15 +230,40 @@ def firework_details(project: Project, fw_id: int) -> JobDetails:
     """
     found = project.select(FIREWORKS, {"fw_id": fw_id}, limit=1)
     if not found:
-        raise CampaignError(f"There is no job {fw_id} in this project; list them with `jobs list`.")
-    launch_ids = [*found[0].get("archived_launches", []), *found[0].get("launches", [])]
-    launches = sorted(project.select(LAUNCHES, {"launch_id": {"$in": launch_ids}}), key=lambda d: d["launch_id"])
-    return JobDetails(
-        JobSummary.from_document(found[0]),
-        tuple(LaunchSummary.from_document(launch) for launch in launches),
-        tuple(job_uuids(found[0])),
-        (found[0]["spec"].get("_exception_details") or {}).get("_stacktrace"),
+        raise CampaignError(f"there is no job {fw_id} in this project; `cflow jobs list` lists them")
+    launches = sorted(
+        project.select(LAUNCHES, {"launch_id": {"$in": _launch_ids(found[0])}}), key=lambda d: d["launch_id"]
     )
+    return _details(found[0], tuple(LaunchSummary.from_document(launch) for launch in launches))
+
+
+def last_launches(project: Project, fw_ids: Sequence[int]) -> Iterator[JobDetails]:
+    """Yield fireworks, each with nothing but its last launch, in few queries whatever their number.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    fw_ids : sequence of int
+        Those that are not there are left out.
+    """
+    for start in range(0, len(fw_ids), _BATCH):
+        fireworks = project.select(FIREWORKS, {"fw_id": {"$in": list(fw_ids[start : start + _BATCH])}})
+        last = {d["fw_id"]: max(launches) for d in fireworks if (launches := _launch_ids(d))}
+        found = project.select(LAUNCHES, {"launch_id": {"$in": sorted(last.values())}}) if last else []
+        launches = {d["launch_id"]: LaunchSummary.from_document(d) for d in found}
+        for document in fireworks:
+            launch = launches.get(last.get(document["fw_id"], -1))
+            yield _details(document, () if launch is None else (launch,))
+
+
+def _launch_ids(document: dict[str, Any]) -> list[int]:
+    return [*document.get("archived_launches", []), *document.get("launches", [])]
+
+
+def _details(document: dict[str, Any], launches: tuple[LaunchSummary, ...]) -> JobDetails:
+    trouble = (document["spec"].get("_exception_details") or {}).get("_stacktrace")
+    return JobDetails(JobSummary.from_document(document), launches, tuple(job_uuids(document)), trouble)
 
 
 def job_uuids(document: dict[str, Any]) -> list[str]:

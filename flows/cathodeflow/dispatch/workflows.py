@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cathodeflow.dispatch.jobs import FIREWORKS, firework_details
+from cathodeflow.dispatch.jobs import FIREWORKS, JobDetails, firework_details, last_launches
 from cathodeflow.records.document import in_utc
 
 if TYPE_CHECKING:
@@ -107,7 +107,15 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
     A Firework that FireWorks fizzled without launching it (its module could not be imported) has no launch; that is
     said in words, for FireWorks itself says nothing.
     """
-    details = firework_details(project, fw_id)
+    return _reported(firework_details(project, fw_id))
+
+
+def failures_of(project: Project, fw_ids: Sequence[int]) -> dict[int, ReportedFailure]:
+    """Return the same of many Fireworks, in few queries; those that are not there are left out."""
+    return {details.job.fw_id: _reported(details) for details in last_launches(project, fw_ids)}
+
+
+def _reported(details: JobDetails) -> ReportedFailure:
     if not details.launches:
         return ReportedFailure(
             "calculation_error",
