@@ -35,6 +35,7 @@ def _act(campaign: str, action: str, do: Callable[[], str], **details: Any) -> N
     else:
         flash(said, "good")
         outcome = "done"
+        scope.forget_counts()
     transitions.append_event(
         scope.project(),
         campaign,

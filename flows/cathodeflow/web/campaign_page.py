@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 from cathodeflow.campaign.resubmit import RESUBMITTED
 from cathodeflow.campaign.status import read_status
 from cathodeflow.campaign.undo import TAKEN_BACK
-from cathodeflow.dispatch.jobs import FIREWORKS
+from cathodeflow.dispatch.jobs import FIREWORKS, WORKFLOWS
 from cathodeflow.records.document import in_utc
 from cathodeflow.records.model import ModelRecord
 from cathodeflow.records.outcomes import STAGE_ORDER, CampaignState
@@ -39,7 +39,7 @@ pages = Blueprint("campaign", __name__)
 @pages.get("/")
 def campaign_list() -> Response:
     """Answer with the campaigns of the project."""
-    project = scope.project()
+    project = scope.counted()
     entries = []
     for name in scope.visible_campaigns():
         document = project.get("campaigns", name)
@@ -52,7 +52,7 @@ def campaign_list() -> Response:
 def campaign(name: str) -> Response:
     """Answer with one campaign at a glance."""
     document = scope.campaign_document(name)
-    return answer("campaign.html", PARTS, title=name, name=name, **glance(scope.project(), document))
+    return answer("campaign.html", PARTS, title=name, name=name, **glance(scope.counted(), document))
 
 
 def glance(project: Project, document: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +87,7 @@ def glance(project: Project, document: dict[str, Any]) -> dict[str, Any]:
         "can_undo": can_undo(events),
         "can_resume": document["state"] in {CampaignState.PAUSED, CampaignState.STOPPED},
         "can_pause": document["state"] == CampaignState.RUNNING,
+        "count_age": scope.count_age(),  # the last one: all was counted above
     }
 
 
@@ -103,6 +104,14 @@ def jobs_by_category(project: Project, name: str, states: Mapping[str, int]) -> 
         for category, number in counted.items():
             table.setdefault(str(category or "none"), {})[state] = number
     return dict(sorted(table.items()))
+
+
+def count_ahead(project: Project) -> None:
+    """Count what the pages of all campaigns count, so that the first one asked for need not wait where that is slow."""
+    project.count_by(WORKFLOWS, "state", {})  # FireWorks' home page
+    for name in project.campaign_names():
+        read_status(project, name)
+        jobs_by_category(project, name, job_counts(project, name))
 
 
 @dataclass(frozen=True)

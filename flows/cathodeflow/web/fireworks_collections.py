@@ -6,8 +6,6 @@ so counts are taken from an index, and pages are read from the newest job backwa
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,31 +27,6 @@ PER_PAGE = 20  # of FireWorks' lists
 _CHUNK = 500
 _MOST_SORTED = 2_000
 _MOST_LOOKED_AT = 20_000
-_COUNTED_FOR_S = 60.0
-
-
-class WorkflowStates:
-    """How many workflows are in each state, counted anew once a minute: no index knows.
-
-    Parameters
-    ----------
-    project : Project
-        The open project.
-    """
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._lock = threading.Lock()
-        self._counted: dict[tuple[str, ...] | None, tuple[float, dict[Any, int]]] = {}
-
-    def of(self, campaigns: tuple[str, ...] | None) -> dict[Any, int]:
-        """Return the counts of some campaigns."""
-        with self._lock:
-            at, counts = self._counted.get(campaigns, (0.0, {}))
-            if not counts or time.monotonic() - at > _COUNTED_FOR_S:
-                counts = self._project.count_by(WORKFLOWS, "state", narrowed({}, WORKFLOWS, campaigns))
-                self._counted[campaigns] = (time.monotonic(), counts)
-            return counts
 
 
 class NarrowedCollection:
@@ -62,21 +35,18 @@ class NarrowedCollection:
     Parameters
     ----------
     project : Project
-        The open project.
+        The open project, its slow counts kept (`kept_counts`).
     name : str
         Of the collection.
     campaigns : tuple of str or None
         The only campaigns whose documents are there; None for all.
-    states : WorkflowStates
-        Counts that several requests share.
     """
 
-    def __init__(self, project: Project, name: str, campaigns: tuple[str, ...] | None, states: WorkflowStates) -> None:
+    def __init__(self, project: Project, name: str, campaigns: tuple[str, ...] | None) -> None:
         self._project = project
         self._collection = project.database[name]
         self._name = name
         self._campaigns = campaigns
-        self._states = states
 
     def find(self, filter: Mapping[str, Any] | None = None, *args: Any, **options: Any) -> Any:  # noqa: A002
         """As pymongo's; launches are looked at one by one, as they do not say whose they are."""
@@ -124,7 +94,7 @@ class NarrowedCollection:
         state = condition.get("state")
         if self._name != WORKFLOWS or {**condition, "state": None} != {**own, "state": None}:
             return self._project.count(self._name, condition)
-        states = self._states.of(self._campaigns)
+        states = self._project.count_by(WORKFLOWS, "state", own)  # no index knows: it is slow, and therefore kept
         return sum(states.values()) if state is None else states.get(state, 0)
 
     def _fireworks_of(self, fw_ids: set[Any]) -> set[Any]:

@@ -18,7 +18,7 @@ from cathodeflow.dispatch.jobs import FIREWORKS as FIREWORKS_COLLECTION
 from cathodeflow.dispatch.jobs import LAUNCHES, WORKFLOWS
 from cathodeflow.dispatch.launchpad import launchpad_class
 from cathodeflow.storage.server import explain
-from cathodeflow.web.fireworks_collections import NarrowedCollection, WorkflowStates
+from cathodeflow.web.fireworks_collections import NarrowedCollection
 from cathodeflow.web.guard import FIREWORKS, IDENTITY, NONCE
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _JQUERY = "/static/vendor/jquery-3.7.1.min.js"
 _LINKS = re.compile(rb"""(?P<before>\b(?:href|src)=["']|getJSON\(")/(?=(?:fw|wf|report|reports|dashboard)?["'/])""")
 
 
-def narrowed_launchpad(project: Project, campaigns: tuple[str, ...] | None, states: WorkflowStates) -> Any:
+def narrowed_launchpad(project: Project, campaigns: tuple[str, ...] | None) -> Any:
     """Return a launchpad that reads some campaigns only and writes nothing.
 
     Parameters
@@ -43,11 +43,9 @@ def narrowed_launchpad(project: Project, campaigns: tuple[str, ...] | None, stat
         The open project.
     campaigns : tuple of str or None
         None for all.
-    states : WorkflowStates
-        Counts that several requests share.
     """
     launchpad = launchpad_class(project)(project)
-    collections = {name: NarrowedCollection(project, name, campaigns, states) for name in NAMES}
+    collections = {name: NarrowedCollection(project, name, campaigns) for name in NAMES}
     for name, collection in collections.items():
         setattr(launchpad, name, collection)
     launchpad.db = collections  # FireWorks' report takes its collections from here
@@ -65,13 +63,12 @@ class FireworksSite:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._states = WorkflowStates(project)
         self.flask = _flask_site()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request that the guard let through."""
         account = environ[IDENTITY].account
-        environ[_LAUNCHPAD] = narrowed_launchpad(self._project, account.campaigns, self._states)
+        environ[_LAUNCHPAD] = narrowed_launchpad(self._project, account.campaigns)
         script = environ.get("SCRIPT_NAME", "").removesuffix(FIREWORKS)
         return _mended(self.flask.wsgi_app, environ, start_response, script)
 

@@ -53,7 +53,7 @@ class Sheet:
 def jobs(name: str) -> Response:
     """Answer with a campaign's jobs."""
     document = scope.campaign_document(name)
-    project = scope.project()
+    project = scope.counted()
     state, kind = asked("state", STATES), asked("kind", list(JobKind))
     category, key = asked("category"), asked("key")
     number = Sheet.asked()
@@ -125,7 +125,7 @@ def find_job() -> AnyResponse:
 def compositions(name: str) -> Response:
     """Answer with the verdicts of a round."""
     document = scope.campaign_document(name)
-    project = scope.project()
+    project = scope.counted()
     rounds = sorted(number for number in project.count_by("verdicts", "round", {"campaign": name}))
     chosen = asked_number("round", (rounds[-1] if rounds else 0) + 1, 1, 10_000) - 1
     outcome, rule = asked("outcome", ("passed", "rejected")), asked("rule")
@@ -162,7 +162,7 @@ def compositions(name: str) -> Response:
 def candidates(name: str) -> Response:
     """Answer with a campaign's candidates, or the one whose key is asked for."""
     document = scope.campaign_document(name)
-    project = scope.project()
+    project = scope.counted()
     level, composition, key = asked("level"), asked("composition"), asked("key")
     number = Sheet.asked()
     levels = project.count_by("candidates", "level", {"campaign": name})

@@ -32,6 +32,7 @@ _HELP = {
     "failed_attempts_total": "Failed attempts by reason.",
     "launches_per_hour": "Completed launches in the last hour.",
     "core_seconds_total": "Wall time times processors of ended launches, by category.",
+    "gpu_seconds_total": "Wall time times GPUs of ended launches, by category.",
 }
 
 pages = Blueprint("metrics", __name__)
@@ -41,7 +42,7 @@ Sample = tuple[str, dict[str, str], float]
 @pages.get("/metrics")
 def metrics() -> Response:
     """Answer with the counts of the campaigns that the asker may see."""
-    project, ledger = scope.project(), scope.ledger()
+    project, ledger = scope.counted(), scope.ledger()
     samples = [sample for name in scope.visible_campaigns() for sample in samples_of(project, ledger, name)]
     return Response(exposition(samples), content_type=CONTENT_TYPE)
 
@@ -58,6 +59,8 @@ def samples_of(project: Project, ledger: Ledger, name: str) -> Iterator[Sample]:
     yield "launches_per_hour", {"campaign": name}, ledger.per_hour(name)
     for category, seconds in ledger.account(name).core_s.items():
         yield "core_seconds_total", {"campaign": name, "category": category}, seconds
+    for category, seconds in ledger.account(name).gpu_s.items():
+        yield "gpu_seconds_total", {"campaign": name, "category": category}, seconds
 
 
 def _standing(status: StatusReport) -> Iterator[Sample]:
@@ -85,12 +88,7 @@ def exposition(samples: list[Sample]) -> str:
         if mine:
             kind = "counter" if name.endswith("_total") else "gauge"
             lines += [f"# HELP cathodeflow_{name} {help_text}", f"# TYPE cathodeflow_{name} {kind}"]
-            lines += [
-                f"cathodeflow_{name}{_labels(labels)} {value:g}"
-                if value < 1e6
-                else f"cathodeflow_{name}{_labels(labels)} {value:.3f}"
-                for labels, value in mine
-            ]
+            lines += [f"cathodeflow_{name}{_labels(labels)} {value:.12g}" for labels, value in mine]
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, g, request
 from werkzeug.exceptions import BadRequest, NotFound
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cathodeflow.storage.connection import Project
+    from cathodeflow.web.kept_counts import KeptCounts
     from cathodeflow.web.throughput import Ledger
 
 PAGE_ROWS = 50
@@ -24,6 +25,26 @@ LONGEST_VALUE = 200
 def project() -> Project:
     """Return the project that is served."""
     found: Project = current_app.extensions["project"]
+    return found
+
+
+def counted() -> Project:
+    """Return the project for pages that count: where counting is slow, counts are a little old (`count_age`)."""
+    return cast("Project", _kept_counts())
+
+
+def count_age() -> float:
+    """Return how old the oldest count of the page being made is, seconds."""
+    return _kept_counts().age_s
+
+
+def forget_counts() -> None:
+    """Have everything counted anew, after somebody has changed something."""
+    _kept_counts().forget()
+
+
+def _kept_counts() -> KeptCounts:
+    found: KeptCounts = current_app.extensions["counts"]
     return found
 
 

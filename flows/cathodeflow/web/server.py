@@ -6,17 +6,19 @@ import ipaddress
 import logging
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from cathodeflow.errors import CampaignError, DefinitionError
+from cathodeflow.errors import CampaignError, DefinitionError, StoreError
 from cathodeflow.web.access import AccessFile, Role, new_token_account
 from cathodeflow.web.guard import GuardOptions
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
+    from cathodeflow.web.kept_counts import KeptCounts
 
 LOOPBACK = "127.0.0.1"
 PORT = 8765
@@ -165,6 +167,7 @@ def _settings(options: ServerOptions, opened: socket.socket) -> dict[str, Any]:
 
 def _site(project: Project, access: AccessFile, options: ServerOptions) -> Any:
     """Make the site in the process that serves it: the threads of another would not have come along."""
+    from cathodeflow.web.kept_counts import KeptCounts
     from cathodeflow.web.site import create_site
     from cathodeflow.web.throughput import Ledger, keep_counting
 
@@ -175,7 +178,18 @@ def _site(project: Project, access: AccessFile, options: ServerOptions) -> Any:
     log.addHandler(written)
     ledger = Ledger(project)
     keep_counting(ledger)
-    # Seconds that the first crystal would have to wait for.
-    threading.Thread(target=import_module, args=("pymatgen.core",), name="warm", daemon=True).start()
     names = (*options.host_names, options.host)
-    return create_site(project, access, GuardOptions(names, secure=options.certificate is not None), ledger)
+    counts = KeptCounts(project)
+    threading.Thread(target=_warm_up, args=(counts,), name="warm", daemon=True).start()
+    return create_site(project, access, GuardOptions(names, secure=options.certificate is not None), ledger, counts)
+
+
+def _warm_up(counts: KeptCounts) -> None:
+    """Do what the first pages would have to wait seconds for."""
+    from pymongo.errors import PyMongoError
+
+    from cathodeflow.web.campaign_page import count_ahead
+
+    with suppress(StoreError, PyMongoError):  # the pages say so themselves
+        count_ahead(cast("Project", counts))
+    import_module("pymatgen.core")  # for the first crystal

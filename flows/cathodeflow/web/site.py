@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from flask import Flask, Response, render_template, request, send_from_directory
@@ -18,6 +18,7 @@ from cathodeflow.web import actions, campaign_page, candidate_page, job_page, li
 from cathodeflow.web.access import AccessFile, Role
 from cathodeflow.web.fireworks_site import FireworksSite
 from cathodeflow.web.guard import FIREWORKS, IDENTITY, Guard, GuardOptions
+from cathodeflow.web.kept_counts import KeptCounts
 from cathodeflow.web.throughput import Ledger
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ BLUEPRINTS = (
 
 
 def create_site(
-    project: Project, access: AccessFile, options: GuardOptions | None = None, ledger: Ledger | None = None
+    project: Project,
+    access: AccessFile,
+    options: GuardOptions | None = None,
+    ledger: Ledger | None = None,
+    counts: KeptCounts | None = None,
 ) -> Guard:
     """Assemble the dashboard of a project.
 
@@ -49,6 +54,8 @@ def create_site(
         How strict the guard is.
     ledger : Ledger, optional
         Running sums that somebody else keeps up to date.
+    counts : KeptCounts, optional
+        Slow counts that somebody else asks for, too.
 
     Returns
     -------
@@ -58,22 +65,24 @@ def create_site(
     from cathodeflow.dispatch.launchpad import project_launchpad
 
     project_launchpad(project)  # its indexes, which the pages count by
-    flask = own_pages(project, ledger or Ledger(project))
-    fireworks = FireworksSite(project)
+    counts = KeptCounts(project) if counts is None else counts
+    flask = own_pages(project, ledger or Ledger(project), counts)
+    fireworks = FireworksSite(cast("Project", counts))
     guard = Guard(DispatcherMiddleware(flask.wsgi_app, {FIREWORKS: fireworks}), access, options or GuardOptions())
     flask.extensions["guard"] = guard
     flask.extensions["fireworks"] = fireworks.flask
     return guard
 
 
-def own_pages(project: Project, ledger: Ledger) -> Flask:
+def own_pages(project: Project, ledger: Ledger, counts: KeptCounts) -> Flask:
     """Return our pages, which rely on the guard."""
     flask = Flask("cathodeflow.web", static_folder=None)
     # Flask's own session holds the sentence that tells how an action went, nothing else.
     flask.secret_key = secrets.token_bytes(32)
     flask.config.update(SESSION_COOKIE_NAME="cathodeflow_note", SESSION_COOKIE_HTTPONLY=True)
     flask.config.update(SESSION_COOKIE_SAMESITE="Strict", MAX_CONTENT_LENGTH=64 * 1024)
-    flask.extensions |= {"project": project, "ledger": ledger}
+    flask.extensions |= {"project": project, "ledger": ledger, "counts": counts}
+    flask.before_request(counts.begin_page)
     rendering.prepare(flask)
     for blueprint in BLUEPRINTS:
         flask.register_blueprint(blueprint)

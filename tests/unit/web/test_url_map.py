@@ -154,10 +154,9 @@ def test_fireworks_own_filters_neither_widen_nor_run_code(site: Site):
 
 
 def test_fireworks_site_cannot_be_written_to(site: Site):
-    from cathodeflow.web.fireworks_collections import WorkflowStates
     from cathodeflow.web.fireworks_site import narrowed_launchpad
 
-    launchpad = narrowed_launchpad(site.project, (SEEN,), WorkflowStates(site.project))
+    launchpad = narrowed_launchpad(site.project, (SEEN,))
     with pytest.raises(AttributeError):
         launchpad.fireworks.update_one({}, {"$set": {"state": "READY"}})
     assert site.operator.client.post(f"{FIREWORKS}/", headers=site.operator.headers).status_code == 405
