@@ -17,6 +17,7 @@ import numpy as np
 
 from cathodeflow.calculators.bader.acf import read_acf
 from cathodeflow.calculators.bader.chgcar import DensityFile, read_density, write_density
+from cathodeflow.calculators.zipped_files import existing
 from cathodeflow.errors import CalculationError, MissingDependencyError
 from cathodeflow.science.electronic.charges import AtomicCharges
 from cathodeflow.science.electronic.density import GridDensity, require_same_grid
@@ -92,7 +93,7 @@ def analyse_folder(
     MissingDependencyError
         If there is no program.
     """
-    valence, core, pseudo = (read_density(_existing(folder, name)) for name in ("CHGCAR", "AECCAR0", "AECCAR2"))
+    valence, core, pseudo = (read_density(existing(folder, name)) for name in ("CHGCAR", "AECCAR0", "AECCAR2"))
     for other in (core, pseudo):
         if other.species != valence.species or not _same_positions(other, valence):
             raise CalculationError(
@@ -214,12 +215,6 @@ def _reason_of(error: subprocess.CalledProcessError) -> str:
     if "oom_kill" in (error.stderr or ""):
         return "out_of_memory"
     return "killed" if error.returncode < 0 or error.returncode > 128 else "exit_code"
-
-
-def _existing(folder: Path, name: str) -> Path:
-    """Return the plain or the gzipped file of this name; the plain one if there is none."""
-    plain, zipped = folder / name, folder / f"{name}.gz"
-    return zipped if zipped.exists() and not plain.exists() else plain
 
 
 def _same_positions(first: DensityFile, second: DensityFile) -> bool:

@@ -6,10 +6,8 @@ charge analysis after a full disk would give wrong charges.
 
 from __future__ import annotations
 
-import gzip
 import re
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -17,6 +15,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from cathodeflow.calculators.zipped_files import DAMAGED, content_of
 from cathodeflow.errors import CalculationError
 from cathodeflow.science.electronic.density import GridDensity
 
@@ -123,13 +122,12 @@ def write_density(path: Path, content: DensityFile, comment: str) -> None:
 def _text(path: Path) -> str:
     """Return the decoded file, or say that it cannot be read."""
     try:
-        raw = path.read_bytes()
-        return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("ascii")
+        return content_of(path).decode("ascii")
     except FileNotFoundError as error:
         raise CalculationError(
             f"{path.name} is missing; ask for it (LAECHG for AECCAR) and run again.", "broken_output"
         ) from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (*DAMAGED, UnicodeDecodeError) as error:
         raise CalculationError(
             f"{path.name} is damaged ({error}); run the calculation again.", "broken_output"
         ) from error

@@ -6,14 +6,13 @@ spin-polarised list that lost its second half as an unpolarised one. The checks 
 
 from __future__ import annotations
 
-import gzip
 import re
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cathodeflow.calculators.zipped_files import DAMAGED, content_of, existing
 from cathodeflow.errors import CalculationError
 from cathodeflow.science.electronic.bonding import BondIcohp
 
@@ -79,11 +78,11 @@ def read_lobster(folder: Path, species: Sequence[str]) -> LobsterResult:
     CalculationError
         If a file is missing, incomplete or damaged, or does not belong to these atoms.
     """
-    quality = read_lobsterout(_existing(folder, "lobsterout"))
-    n_bonds, n_spins = _announced(_existing(folder, "COHPCAR.lobster"))
+    quality = read_lobsterout(existing(folder, "lobsterout"))
+    n_bonds, n_spins = _announced(existing(folder, "COHPCAR.lobster"))
     if n_spins != len(quality.charge_spilling):
         raise _broken("lobsterout and COHPCAR.lobster differ in their spin channels")
-    bonds = read_icohplist(_existing(folder, "ICOHPLIST.lobster"), species, n_spins)
+    bonds = read_icohplist(existing(folder, "ICOHPLIST.lobster"), species, n_spins)
     if len(bonds) != n_bonds:
         raise _broken(f"ICOHPLIST.lobster holds {len(bonds)} of {n_bonds} bonds")
     return LobsterResult(bonds, quality)
@@ -247,18 +246,11 @@ def _index(name: str, species: Sequence[str]) -> int:
     return int(match[2]) - 1
 
 
-def _existing(folder: Path, name: str) -> Path:
-    """Return the plain or the gzipped file of this name; the plain one if there is none."""
-    plain, zipped = folder / name, folder / f"{name}.gz"
-    return zipped if zipped.exists() and not plain.exists() else plain
-
-
 def _text(path: Path) -> str:
     """Return the decoded file, or say that it cannot be read."""
     try:
-        raw = path.read_bytes()
-        return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
+        return content_of(path).decode("utf-8")
     except FileNotFoundError as error:
         raise _broken(f"{path.name} is missing") from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (*DAMAGED, UnicodeDecodeError) as error:
         raise _broken(f"{path.name} is damaged ({error})") from error

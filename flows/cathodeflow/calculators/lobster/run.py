@@ -5,7 +5,6 @@ Import this module lazily: custodian and its LOBSTER part take a second.
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import shlex
@@ -25,6 +24,8 @@ from custodian.lobster.jobs import LOBSTEROUTPUT_FILES, LobsterJob
 from cathodeflow.calculators.lobster.inputs import write_lobsterin
 from cathodeflow.calculators.lobster.outputs import LobsterResult, read_lobster
 from cathodeflow.calculators.vasp.results import interventions_in
+from cathodeflow.calculators.vasp.run_files import bring
+from cathodeflow.calculators.zipped_files import DAMAGED, content_of, existing
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.calculation import Intervention
 from cathodeflow.science.electronic.bonding import CHARGE_SPILLING_LIMIT, check_charge_spilling
@@ -83,7 +84,7 @@ def bring_vasp_files(source: Path, folder: Path) -> None:
     Raises
     ------
     CalculationError
-        A file is missing or cannot be unpacked; the reason is ``broken_output``.
+        A file is missing or cannot be unpacked (reason ``broken_output``), or the disk is full (``disk_full``).
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in NEEDED:
@@ -100,12 +101,7 @@ def bring_vasp_files(source: Path, folder: Path) -> None:
         if plain.is_file():
             target.symlink_to(plain.resolve())
             continue
-        try:
-            with gzip.open(zipped, "rb") as packed, target.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-        except (gzip.BadGzipFile, EOFError) as error:
-            target.unlink(missing_ok=True)
-            raise CalculationError(f"{zipped} cannot be unpacked ({error}): run it again", "broken_output") from error
+        bring(source, name, folder)
 
 
 def run_lobster(
@@ -280,16 +276,11 @@ def _ended_from_outside(job: _TimedLobsterJob, complained: str, folder: Path) ->
 
 
 def _tail(file: Path, length: int = 20_000) -> str:
-    """Return the end of a text file, empty where there is none."""
-    for candidate, opened in ((file, open), (file.with_name(f"{file.name}.gz"), gzip.open)):
-        if candidate.is_file():
-            reader: Any = opened
-            try:
-                with reader(candidate, "rb") as stream:
-                    return bytes(stream.read()).decode("utf-8", "replace")[-length:]
-            except (gzip.BadGzipFile, EOFError):
-                return ""
-    return ""
+    """Return the end of a text file, empty where there is none or it is damaged."""
+    try:
+        return content_of(existing(file.parent, file.name)).decode("utf-8", "replace")[-length:]
+    except DAMAGED:
+        return ""
 
 
 def _delete(folder: Path, names: tuple[str, ...]) -> None:

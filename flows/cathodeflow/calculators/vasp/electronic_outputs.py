@@ -6,9 +6,7 @@ off or damaged are refused, never read as far as they go.
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cathodeflow.calculators.zipped_files import DAMAGED, existing, opened
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.outcomes import Reason
 from cathodeflow.science.electronic.pdos import PartialDos
@@ -49,12 +48,6 @@ class Eigenvalues:
     k_points: NDArray[np.float64]
     weights: NDArray[np.float64]
     electrons: int
-
-
-def existing(folder: Path, name: str) -> Path:
-    """Return the plain or the gzipped file of this name; the plain one if there is none."""
-    plain, zipped = folder / name, folder / f"{name}.gz"
-    return zipped if zipped.exists() and not plain.exists() else plain
 
 
 def read_eigenvalues(folder: Path) -> Eigenvalues:
@@ -204,14 +197,14 @@ def read_density_grid(folder: Path) -> tuple[int, int, int]:
     """
     path = existing(folder, "CHGCAR")
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        with opened(path) as stream:
             for line in stream:
                 if not line.strip():  # the first empty line stands after the atoms
                     first, second, third = (int(word) for word in stream.readline().split())
                     return first, second, third
     except FileNotFoundError as error:
         raise CalculationError("CHGCAR is missing: run the calculation again", Reason.BROKEN_OUTPUT.value) from error
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (*DAMAGED, ValueError) as error:
         raise _broken("CHGCAR", error) from error
     raise _broken("CHGCAR", "it names no grid")
 
@@ -243,7 +236,7 @@ def _block(lines: list[str]) -> NDArray[np.float64]:
 def _text(path: Path, until: str | None = None) -> str:
     """Return a file's text, all of it or as far as a mark and with it, or say that it cannot be read."""
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        with opened(path) as stream:
             if until is None:
                 text = stream.read().decode("ascii")
                 if not text.endswith("\n"):
@@ -258,7 +251,7 @@ def _text(path: Path, until: str | None = None) -> str:
         raise CalculationError(
             f"{path.name} is missing: run the calculation again", Reason.BROKEN_OUTPUT.value
         ) from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (*DAMAGED, UnicodeDecodeError) as error:
         raise _broken(path.name, error) from error
     raise _broken(path.name, f"it ends before {until}")
 

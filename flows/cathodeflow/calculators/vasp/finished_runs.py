@@ -5,12 +5,10 @@ Import this module lazily: pymatgen's parsers take about a second.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import re
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +20,7 @@ import numpy as np
 from cathodeflow.calculators.vasp.first_step import first_steps
 from cathodeflow.calculators.vasp.results import interventions_in, require_converged
 from cathodeflow.calculators.vasp.stand_ins import generator_of, stand_in_of
+from cathodeflow.calculators.zipped_files import DAMAGED, content_of, existing
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.calculation import Intervention
 from cathodeflow.records.outcomes import Reason
@@ -235,7 +234,7 @@ def _beginning(first: Vasprun, folder: Path) -> _Beginning:
         for at in first_steps(folder)
         if len(at.fractional) == len(species)
     ]
-    if not attempts or _existing(folder, "vasprun.xml") is None:
+    if not attempts or _found(folder, "vasprun.xml") is None:
         attempts.insert(0, own)
     same = [attempt for attempt in attempts if _same_cell(attempt.structure, attempts[-1].structure)]
     return next((attempt for attempt in same if attempt.converged), same[0])
@@ -255,7 +254,7 @@ def _vaspruns(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise CalculationError("there is no such folder", Reason.BROKEN_OUTPUT)
     for names in (("vasprun.xml", f"{SECOND}/vasprun.xml"), ("vasprun.xml",), TWO_IN_A_FOLDER):
-        chosen = [_existing(folder, name) for name in names]
+        chosen = [_found(folder, name) for name in names]
         whole = [path for path in chosen if path is not None]
         if len(whole) == len(names):
             return whole
@@ -265,16 +264,15 @@ def _vaspruns(folder: Path) -> list[Path]:
     raise CalculationError("there is no vasprun.xml in it", Reason.BROKEN_OUTPUT)
 
 
-def _existing(folder: Path, name: str) -> Path | None:
-    """Return a file, zipped or not; the unzipped one where both are there."""
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+def _found(folder: Path, name: str) -> Path | None:
+    path = existing(folder, name)
+    return path if path.is_file() else None
 
 
 def _unzipped(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
+        content = content_of(path)
+    except DAMAGED as error:
         raise _broken(path, f"it cannot be read ({error})") from error
     if not content.rstrip().endswith(b"</modeling>"):
         raise _broken(path, "it is cut off" if content else "it is empty")
@@ -328,13 +326,12 @@ def _cost(folder: Path) -> tuple[float, int]:
     """Return wall time and ranks that OUTCAR tells of; two relaxations are added up."""
     wall_s, cores = 0.0, 1
     for stem in ("OUTCAR", f"{SECOND}/OUTCAR", "OUTCAR.relax1", "OUTCAR.relax2"):
-        file = _existing(folder, stem)
+        file = _found(folder, stem)
         if file is None:
             continue
         try:
-            raw = file.read_bytes()
-            text = gzip.decompress(raw) if file.suffix == ".gz" else raw
-        except (OSError, EOFError, zlib.error):
+            text = content_of(file)
+        except DAMAGED:
             continue  # the cost alone is lost with it
         if elapsed := re.findall(rb"Elapsed time \(sec\):\s*([\d.]+)", text):
             wall_s += float(elapsed[-1])

@@ -7,10 +7,8 @@ custodian's ``error.N.tar.gz``, or in the folder of an earlier attempt.
 
 from __future__ import annotations
 
-import gzip
 import math
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
 from cathodeflow.calculators.attempt import read_attempt
+from cathodeflow.calculators.zipped_files import DAMAGED, existing, opened
 from cathodeflow.errors import CalculationError
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def count_ionic_steps(folders: list[Path]) -> int:
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
     try:
         yield from stream
-    except (OSError, EOFError, zlib.error):
+    except DAMAGED:
         return  # a file that is cut off counts as far as it goes
 
 
@@ -144,13 +143,10 @@ def first_steps(folder: Path) -> Iterator[FirstStep]:
 
 def _each(folder: Path, name: str) -> Iterator[IO[bytes]]:
     """Open a file of each run in a folder: the last run's, then those custodian packed away, the latest first."""
-    plain, zipped = folder / name, folder / f"{name}.gz"
-    if plain.is_file():
-        with plain.open("rb") as stream:
+    path = existing(folder, name)
+    if path.is_file():
+        with opened(path) as stream:
             yield stream
-    elif zipped.is_file():
-        with gzip.open(zipped) as stream:
-            yield stream  # type: ignore[misc]  # a GzipFile reads as any binary file
     packed = sorted(folder.glob("error.*.tar.gz"), key=_number, reverse=True)
     for archive in packed:
         with _member(archive, name) as stream:
@@ -168,7 +164,7 @@ def _member(archive: Path, name: str) -> Iterator[IO[bytes] | None]:
     try:
         opened = tarfile.open(archive)  # noqa: SIM115 - closed below
         entry = next((member for member in opened if Path(member.name).name == name), None)
-    except (OSError, EOFError, tarfile.TarError, zlib.error):
+    except (*DAMAGED, tarfile.TarError):
         yield None  # a run that cannot be read any more tells nothing; another may
         return
     with opened:
@@ -187,7 +183,7 @@ def _read(stream: IO[bytes]) -> FirstStep | None:
                 initial = element
             elif element.tag == "calculation":
                 return None if initial is None else _step(initial, element, limit)
-    except (ParseError, OSError, EOFError, zlib.error, ValueError, tarfile.TarError):
+    except (*DAMAGED, ParseError, ValueError, tarfile.TarError):
         return None
     return None
 

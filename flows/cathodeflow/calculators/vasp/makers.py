@@ -25,7 +25,6 @@ from pymatgen.core import Structure
 from pymatgen.core.structure import StructureError
 from pymatgen.io.vasp.sets import VaspInputSet
 
-from cathodeflow.calculators.vasp.electronic_outputs import existing
 from cathodeflow.calculators.vasp.failures import failure
 from cathodeflow.calculators.vasp.handlers import BUFFER_S, Profile, fresh_handlers, fresh_validators
 from cathodeflow.calculators.vasp.input_sets import KPoint, input_generator
@@ -40,6 +39,7 @@ from cathodeflow.calculators.vasp.results import (
 )
 from cathodeflow.calculators.vasp.run_files import ORBITALS
 from cathodeflow.calculators.vasp.stand_ins import require_vasp_ran
+from cathodeflow.calculators.zipped_files import existing
 from cathodeflow.errors import CalculationError, DefinitionError
 
 if TYPE_CHECKING:

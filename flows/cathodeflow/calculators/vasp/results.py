@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.potentials.relaxation import RelaxedStructure
+from cathodeflow.calculators.zipped_files import content_of, existing
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.calculation import Intervention
 
@@ -58,9 +60,8 @@ def interventions_of(document: TaskDoc) -> tuple[Intervention, ...]:
 def interventions_in(folder: Path) -> tuple[Intervention, ...]:
     """Read what custodian did in a run's folder; nothing where it left no log, or one that is cut off."""
     try:
-        plain, zipped = folder / "custodian.json", folder / "custodian.json.gz"
-        log = json.loads(plain.read_bytes() if plain.is_file() else gzip.decompress(zipped.read_bytes()))
-    except (FileNotFoundError, gzip.BadGzipFile, EOFError, ValueError):
+        log = json.loads(content_of(existing(folder, "custodian.json")))
+    except (FileNotFoundError, gzip.BadGzipFile, EOFError, zlib.error, ValueError):
         return ()
     return interventions(correction for entry in log for correction in entry.get("corrections") or ())
 

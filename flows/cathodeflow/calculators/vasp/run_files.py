@@ -8,7 +8,7 @@ import shutil
 import zlib
 from pathlib import Path
 
-from cathodeflow.calculators.vasp.electronic_outputs import existing
+from cathodeflow.calculators.zipped_files import existing, opened
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.outcomes import Reason
 
@@ -39,16 +39,14 @@ def bring(source: Path, name: str, target: Path) -> str:
     """
     path = existing(source, name)
     try:
-        with (
-            gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as old,
-            (target / name).open("wb") as new,
-        ):
+        with opened(path) as old, (target / name).open("wb") as new:
             shutil.copyfileobj(old, new, 1 << 20)
     except FileNotFoundError as error:
         raise CalculationError(
             f"there is no {name} in {source}: run the step that writes it again", Reason.BROKEN_OUTPUT.value
         ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        (target / name).unlink(missing_ok=True)  # as far as it came
         raise CalculationError(
             f"{path} is damaged ({error}): run the step that writes it again", Reason.BROKEN_OUTPUT.value
         ) from error

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import shutil
-import zlib
 from pathlib import Path
 
-from cathodeflow.calculators.vasp.electronic_outputs import existing
+from cathodeflow.calculators.zipped_files import DAMAGED, existing, opened
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.outcomes import Reason
 
@@ -60,9 +58,9 @@ def require_vasp_ran(folder: Path) -> None:
     """
     path = existing(folder, "vasprun.xml")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        with opened(path) as stream:
             head = stream.read(_HEAD)
-    except (OSError, EOFError, zlib.error) as error:
+    except DAMAGED as error:
         raise CalculationError(f"{path} cannot be read: {error}", Reason.BROKEN_OUTPUT.value) from error
     found = stand_in_of(generator_of(head))
     if found is not None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.environment import environment
-from cathodeflow.calculators.vasp.electronic_outputs import existing
 from cathodeflow.calculators.vasp.first_step import chain_of
 from cathodeflow.calculators.vasp.handlers import watching
 from cathodeflow.calculators.vasp.input_sets import KPoint, in_order_of
@@ -22,6 +21,7 @@ from cathodeflow.calculators.vasp.preset import VaspPreset
 from cathodeflow.calculators.vasp.requirements import require_vasp
 from cathodeflow.calculators.vasp.results import interventions_in, interventions_of
 from cathodeflow.calculators.vasp.run_files import bring, bring_orbitals
+from cathodeflow.calculators.zipped_files import existing
 from cathodeflow.records.calculation import Intervention
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ def density_difference(
 
 def _whole(folder: Path, crystal: Mapping[str, Any], working_ion: str) -> _Whole:
     from cathodeflow.calculators.bader.chgcar import read_density
-    from cathodeflow.calculators.vasp.electronic_outputs import existing
+    from cathodeflow.calculators.zipped_files import existing
     from cathodeflow.records.crystal import Crystal
 
     structure = Crystal.model_validate(crystal).to_structure()
@@ -111,10 +111,10 @@ def _whole(folder: Path, crystal: Mapping[str, Any], working_ion: str) -> _Whole
 
 def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any]) -> Found:
     from cathodeflow.calculators.bader.chgcar import read_density
-    from cathodeflow.calculators.vasp.electronic_outputs import existing
     from cathodeflow.calculators.vasp.programs import programs_of
     from cathodeflow.calculators.vasp.run_files import remove
     from cathodeflow.calculators.vasp.static import run_static
+    from cathodeflow.calculators.zipped_files import existing
 
     grid = dict(zip(("incar.NGXF", "incar.NGYF", "incar.NGZF"), whole.density.density.values.shape, strict=True))
     programs = programs_of(engine)

@@ -133,10 +133,13 @@ def test_files_of_another_folder_are_linked_or_unpacked(static_run, run, tmp_pat
         (source / name).unlink()
     bring_vasp_files(source, folder)
     assert run(folder).result.bonds
-    (source / "WAVECAR.gz").write_bytes((source / "WAVECAR.gz").read_bytes()[:-9])
-    with pytest.raises(CalculationError, match="cannot be unpacked") as caught:
-        bring_vasp_files(source, folder)
-    assert caught.value.reason == "broken_output"
+    whole = (source / "WAVECAR.gz").read_bytes()
+    for damaged in (whole[:-9], whole[:12] + b"\xff\xff" + whole[14:]):
+        (source / "WAVECAR.gz").write_bytes(damaged)
+        with pytest.raises(CalculationError, match=r"WAVECAR\.gz is damaged") as caught:
+            bring_vasp_files(source, folder)
+        assert caught.value.reason == "broken_output"
+        assert not (folder / "WAVECAR").exists()
     (source / "vasprun.xml").unlink()
     with pytest.raises(CalculationError, match=r"vasprun.xml is missing"):
         bring_vasp_files(source, tmp_path / "other")

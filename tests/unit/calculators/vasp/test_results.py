@@ -239,6 +239,11 @@ def test_a_folder_without_a_whole_log_tells_of_no_interventions(tmp_path: Path) 
     assert interventions_in(tmp_path) == ()
     (tmp_path / "custodian.json").write_text('[{"corrections": [')
     assert interventions_in(tmp_path) == ()
+    (tmp_path / "custodian.json").unlink()
+    whole = gzip.compress(b'[{"corrections": []}]' * 99)
+    for damaged in (whole[:-9], whole[:12] + b"\xff\xff" + whole[14:]):
+        (tmp_path / "custodian.json.gz").write_bytes(damaged)
+        assert interventions_in(tmp_path) == ()
 
 
 @pytest.mark.parametrize("zipped", [False, True])
