@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from cathodeflow.errors import CalculationError
+from cathodeflow.records.outcomes import Reason
 
 FILE_NAME = "attempt.json"
 
@@ -70,3 +72,32 @@ def read_attempt(folder: Path | None = None) -> Attempt:
         return Attempt(**content, continue_from=None if previous is None else Path(previous))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CalculationError(f"{path} is not what a worker writes ({error}): resubmit the job") from error
+
+
+def seconds_for_a_run(attempt: Attempt, folder: Path, wall_time_s: int | None) -> int | None:
+    """Return how long a run that starts now may take, s; None where nothing ends it.
+
+    Whichever ends first: an allocation has less left at its second job than the definition allows each.
+
+    Parameters
+    ----------
+    attempt : Attempt
+        As `read_attempt` of the launch folder.
+    folder : Path
+        The launch folder.
+    wall_time_s : int or None
+        Limit of the definition, s.
+
+    Raises
+    ------
+    CalculationError
+        The allocation has ended (reason ``walltime``).
+    """
+    if attempt.seconds_left is None:
+        return wall_time_s
+    left = int(attempt.seconds_left - (time.time() - (folder / FILE_NAME).stat().st_mtime))
+    if left < 1:
+        raise CalculationError(
+            f"the allocation ends before another run can start in {folder.resolve()}: resubmit it", Reason.WALLTIME
+        )
+    return left if wall_time_s is None else min(left, wall_time_s)

@@ -258,7 +258,7 @@ class FollowUpRecord(Document):
     presets : list of str
         Of its runs, in order.
     wall_s : float
-        Of all its runs, s.
+        Of all its runs, those of the attempts that they go on from too, s.
     cores : int or None
         Processors it had: core-hours are the product. None in records older than this field.
     """

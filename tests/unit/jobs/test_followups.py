@@ -413,6 +413,7 @@ def test_a_stopped_static_run_goes_on_from_its_orbitals_and_keeps_what_custodian
     (stopped / "WAVECAR.gz").write_bytes(gzip.compress(b"orbitals of the first attempt"))
     log = b'[{"corrections": [{"handler": {"@class": "WalltimeHandler"}, "errors": ["Walltime reached"]}]}]'
     (stopped / "custodian.json").write_bytes(log)
+    (stopped / "run_time.json").write_text('{"began": 1.0, "wall_s": 5000.0, "done": false}')
     launch = tmp_path / "second"
     launch.mkdir()
     write_attempt(launch, Attempt("c", "follow_up", "k/static", 2, continue_from=tmp_path / "first"))
@@ -431,6 +432,7 @@ def test_a_stopped_static_run_goes_on_from_its_orbitals_and_keeps_what_custodian
     assert seen == [b"orbitals of the first attempt"]
     assert ended(output) == ("done", None)
     assert [one["handler"] for one in output["interventions"]] == ["WalltimeHandler"]
+    assert 5000 < output["wall_s"] < 5600, "the first attempt was paid for, too"
     assert not list(launch.rglob("WAVECAR*"))  # LOBSTER is not asked for
     assert not (launch / "rehearsal_bin").exists()
 

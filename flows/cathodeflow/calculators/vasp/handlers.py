@@ -5,6 +5,8 @@ Handlers count what they did and keep it from job to job, so every job gets new 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from custodian.custodian import ErrorHandler, Validator
@@ -25,6 +27,8 @@ from custodian.vasp.interpreter import VaspModder
 from custodian.vasp.utils import is_valid_poscar
 from custodian.vasp.validators import VaspAECCARValidator, VaspFilesValidator, VasprunXMLValidator
 from pymatgen.io.vasp.inputs import VaspInput
+
+from cathodeflow.calculators.environment import environment
 
 Profile = Literal["relax", "static", "hse", "high_energy"]
 
@@ -47,6 +51,13 @@ LOOKS_PER_CHECK = 30
 def buffer_of(wall_time_s: int) -> int:
     """Return the least time before a limit at which a run is told to stop, s."""
     return min(BUFFER_S, max(1, wall_time_s // BUFFER_SHARE))
+
+
+@contextmanager
+def own_walltime() -> Iterator[None]:
+    """Let the limit of a run count from its own start; custodian counts from the first handler of the process."""
+    with environment({"CUSTODIAN_WALLTIME_START": None}):
+        yield
 
 
 def watching(wall_time_s: int | None, polling_s: float) -> tuple[int, dict[str, Any]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.calculators.attempt import FILE_NAME, Attempt, read_attempt
+from cathodeflow.calculators.attempt import Attempt, read_attempt, seconds_for_a_run
 from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.calculators.environment import environment
-from cathodeflow.errors import CalculationError, DefinitionError
-from cathodeflow.records.outcomes import Reason
+from cathodeflow.errors import DefinitionError
 
 if TYPE_CHECKING:
     from cathodeflow.calculators.rehearsal.engine import Rehearsal
@@ -57,21 +55,8 @@ class Programs:
         return f"vasp:{preset}" if self.rehearsal is None else f"rehearsal:{self.rehearsal.model}:{preset}"
 
     def seconds_left(self) -> int | None:
-        """Return how long a run that starts now may take, s; None where nothing ends it.
-
-        The definition's limit or what the allocation has left, whichever ends first.
-
-        Raises
-        ------
-        CalculationError
-            The allocation has ended (reason ``walltime``).
-        """
-        if self.attempt.seconds_left is None:
-            return self.wall_time_s
-        left = int(self.attempt.seconds_left - (time.time() - Path(FILE_NAME).stat().st_mtime))
-        if left < 1:
-            raise CalculationError("the allocation ends before another run can start: resubmit it", Reason.WALLTIME)
-        return left if self.wall_time_s is None else min(left, self.wall_time_s)
+        """Return how long a run of the job here may take, s; as `attempt.seconds_for_a_run`."""
+        return seconds_for_a_run(self.attempt, Path(), self.wall_time_s)
 
     @contextmanager
     def available(self) -> Iterator[None]:

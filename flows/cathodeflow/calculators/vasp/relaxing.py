@@ -5,47 +5,38 @@ Import this module lazily: atomate2 takes seconds.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
-from contextlib import chdir, contextmanager, suppress
+from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobflow import Response
 
-from cathodeflow.calculators.attempt import FILE_NAME, read_attempt
-from cathodeflow.calculators.environment import environment
+from cathodeflow.calculators.attempt import read_attempt, seconds_for_a_run
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings, RelaxedStructure
 from cathodeflow.calculators.vasp import first_step
 from cathodeflow.calculators.vasp.corrections import correction_record
-from cathodeflow.calculators.vasp.handlers import watching
+from cathodeflow.calculators.vasp.handlers import own_walltime, watching
 from cathodeflow.calculators.vasp.input_sets import hubbard_u_of
 from cathodeflow.calculators.vasp.makers import PresetRelaxMaker, last_geometry, read_converged, relax_maker
 from cathodeflow.calculators.vasp.parameters import VaspParameters
 from cathodeflow.calculators.vasp.preset import Setting, VaspPreset
+from cathodeflow.calculators.vasp.programs import CUSTODIAN_S
 from cathodeflow.calculators.vasp.reference_settings import preset_of_phase
 from cathodeflow.calculators.vasp.requirements import require_vasp
-from cathodeflow.calculators.vasp.results import WALLTIME, interventions_in, relaxed_structure
+from cathodeflow.calculators.vasp.results import interventions_in, relaxed_structure
+from cathodeflow.calculators.vasp.run_clock import ended_well, seconds_of, timed
 from cathodeflow.calculators.vasp.run_files import ORBITALS, bring_orbitals, remove
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.calculation import EnergyCorrection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from emmet.core.tasks import TaskDoc
     from pymatgen.core import Structure
 
 SECOND = "second"
 """Folder of the second relaxation, in that of the first."""
-CLOCK = "run_time.json"
-"""In each folder of a run: when it began, how long it took, and whether it ended well."""
-BEGAN, WALL_S, DONE = "began", "wall_s", "done"
-CUSTODIAN_S = 10.0
-"""custodian's interval of looking whether a run has ended, s."""
-_WALLTIME_START = "CUSTODIAN_WALLTIME_START"
 
 
 @dataclass(frozen=True)
@@ -153,7 +144,7 @@ def relax(start: Structure, request: Request, place: str = ".") -> RelaxedStruct
         energy_before=before + added,
         energy_after=raw.energy_after + added,
         steps=max(steps - 1, 0),
-        wall_s=sum(_clock(run) for run in runs),
+        wall_s=sum(seconds_of(run) for run in runs),
         cores=request.cores,
         correction=correction,
         interventions=tuple(done for run in reversed(runs) for done in interventions_in(run)),
@@ -226,7 +217,7 @@ def _stopped(folder: Path) -> tuple[Structure, Path] | None:
 
 def _finished(folder: Path, request: Request) -> _Ended | None:
     """Return a run that an earlier attempt brought to its end, None where it did not or its files are damaged."""
-    if not _said(folder).get(DONE):
+    if not ended_well(folder):
         return None
     try:
         document = read_converged(folder, request.task_document)
@@ -239,16 +230,15 @@ def _run(folder: Path, maker: PresetRelaxMaker, structure: Structure, source: Pa
     """Run VASP from a geometry, and from the orbitals that a run of it left."""
     make: Callable[..., Response[Any]] = getattr(PresetRelaxMaker.make, "original")  # noqa: B009 - jobflow adds it
     folder.mkdir(parents=True, exist_ok=True)
-    with chdir(folder), _timed(folder), environment({_WALLTIME_START: None}):
+    with chdir(folder), timed(folder), own_walltime():
         if source is not None:
             bring_orbitals(source, folder)
-        # The limit counts from this run on; custodian would count from the first run of the process.
         document: TaskDoc = make(maker, structure).output
     return document
 
 
 def _maker(request: Request, launch: Path) -> PresetRelaxMaker:
-    limit = _limit(request, launch)
+    limit = seconds_for_a_run(read_attempt(launch), launch, request.wall_time_s)
     maker = relax_maker(
         request.preset, high_energy=request.high_energy, wall_time_s=limit, potcar_spec=request.potcar_spec
     )
@@ -262,58 +252,7 @@ def _maker(request: Request, launch: Path) -> PresetRelaxMaker:
     )
 
 
-def _limit(request: Request, launch: Path) -> int | None:
-    """Return the seconds that a run which starts now may take, None where nothing ends it.
-
-    Whichever ends first: an allocation has less left at its second job than the definition allows each.
-    """
-    left = read_attempt(launch).seconds_left
-    if left is None:
-        return request.wall_time_s
-    now_left = int(left - (time.time() - (launch / FILE_NAME).stat().st_mtime))
-    if now_left < 1:
-        raise CalculationError(f"the allocation ends before another run can start in {launch}: resubmit it", WALLTIME)
-    return now_left if request.wall_time_s is None else min(now_left, request.wall_time_s)
-
-
 def _correct(start: Structure, end: Structure, before: float, after: float, preset: VaspPreset) -> EnergyCorrection:
     """Return the correction that a preset's runs get."""
     used = hubbard_u_of(start, preset)
     return correction_record(before, after, end, str(preset.corrections.value), used, preset.potcar_symbols)
-
-
-@contextmanager
-def _timed(folder: Path) -> Iterator[None]:
-    """Write down when a run began, and how long it took or that it went wrong once that is known."""
-    began, clock = time.time(), time.monotonic()
-    _say(folder, {BEGAN: began})
-    done = False
-    try:
-        yield
-        done = True
-    finally:
-        with suppress(OSError):  # the disk is full, which the run itself has said
-            _say(folder, {BEGAN: began, WALL_S: time.monotonic() - clock, DONE: done})
-
-
-def _say(folder: Path, content: dict[str, Any]) -> None:
-    (folder / CLOCK).write_text(json.dumps(content), encoding="utf-8")
-
-
-def _said(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / CLOCK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _clock(folder: Path) -> float:
-    """Return how long the run in a folder took, s; of one that was killed, until it last wrote a file."""
-    said = _said(folder)
-    if WALL_S in said:
-        return float(said[WALL_S])
-    if BEGAN not in said:
-        return 0.0
-    written = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
-    return max(0.0, max(written, default=0.0) - float(said[BEGAN]))

@@ -5,21 +5,20 @@ Import this module lazily: atomate2 takes seconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.calculators.environment import environment
 from cathodeflow.calculators.vasp.first_step import chain_of
-from cathodeflow.calculators.vasp.handlers import watching
+from cathodeflow.calculators.vasp.handlers import own_walltime, watching
 from cathodeflow.calculators.vasp.input_sets import KPoint, in_order_of
 from cathodeflow.calculators.vasp.makers import PresetStaticMaker, static_maker
 from cathodeflow.calculators.vasp.preset import VaspPreset
 from cathodeflow.calculators.vasp.requirements import require_vasp
 from cathodeflow.calculators.vasp.results import interventions_in, interventions_of
+from cathodeflow.calculators.vasp.run_clock import seconds_of, timed
 from cathodeflow.calculators.vasp.run_files import bring, bring_orbitals
 from cathodeflow.calculators.zipped_files import existing
 from cathodeflow.records.calculation import Intervention
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from cathodeflow.calculators.vasp.programs import Programs
-
-_WALLTIME_START = "CUSTODIAN_WALLTIME_START"
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class StaticRun:
         Of the cell.
     interventions : tuple of Intervention
         What custodian did, in the attempts that this run goes on from too.
-    wall_s : float
-        s.
+    earlier_s : float
+        What those attempts took, s.
     """
 
     folder: Path
@@ -58,7 +55,7 @@ class StaticRun:
     moments: tuple[float, ...] | None
     total_moment: float | None
     interventions: tuple[Intervention, ...]
-    wall_s: float
+    earlier_s: float
 
 
 def run_static(
@@ -109,9 +106,7 @@ def run_static(
         bring_orbitals(earlier[0], folder)
     maker = _maker(preset, band_edges, programs)
     undecorated: Any = getattr(PresetStaticMaker.make, "original")  # noqa: B009 - jobflow adds it
-    began = time.perf_counter()
-    # custodian counts from the first handler ever made in this process, which may have been an earlier job's.
-    with chdir(folder), environment({_WALLTIME_START: None}):
+    with chdir(folder), timed(folder), own_walltime():
         document: TaskDoc = undecorated(maker, _bare(structure)).output
     for name in brought:
         existing(folder, name).unlink(missing_ok=True)  # it was a copy
@@ -123,7 +118,7 @@ def run_static(
         moments=moments,
         total_moment=total,
         interventions=(*before, *interventions_of(document)),
-        wall_s=time.perf_counter() - began,
+        earlier_s=sum(seconds_of(one) for one in earlier if one.is_dir()),
     )
 
 

@@ -44,6 +44,8 @@ class Found:
         What was changed of them; keys begin with the run.
     interventions : tuple of Intervention
         What custodian did to them.
+    earlier_s : float
+        What the attempts that they go on from took, s.
     """
 
     result: Part
@@ -51,6 +53,7 @@ class Found:
     presets: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
     interventions: tuple[Intervention, ...] = ()
+    earlier_s: float = 0.0
 
 
 def branch_output(
@@ -110,7 +113,7 @@ def branch_output(
         "overrides": [] if found is None else [override.model_dump() for override in found.overrides],
         "interventions": [] if found is None else [done.model_dump() for done in found.interventions],
         "folder": str(Path.cwd()),
-        "wall_s": time.perf_counter() - began,
+        "wall_s": time.perf_counter() - began + (0.0 if found is None else found.earlier_s),
         **_made_with(engine, followups),
     }
 

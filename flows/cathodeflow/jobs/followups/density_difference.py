@@ -122,6 +122,7 @@ def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any
     presets: list[str] = []
     overrides: list[Override] = []
     interventions: list[Intervention] = []
+    earlier_s = 0.0
     none: dict[str, Any] = {}
     runs = ((FRAMEWORK_FOLDER, whole.inside, none), (IONS_FOLDER, whole.outside, _OF_THE_IONS))
     with programs.available():
@@ -136,11 +137,13 @@ def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any
             presets.append(preset.name)
             overrides += overrides_of(preset, name)
             interventions += run.interventions
+            earlier_s += run.earlier_s
     return Found(
         difference_result(whole, densities[0], densities[1], Path.cwd() / VOLUMETRIC_FILE),
         presets=tuple(presets),
         overrides=tuple(overrides),
         interventions=tuple(interventions),
+        earlier_s=earlier_s,
     )
 
 

@@ -137,4 +137,5 @@ def _hybrid(
         presets=(preset.name,),
         overrides=overrides_of(preset, "hybrid"),
         interventions=run.interventions,
+        earlier_s=run.earlier_s,
     )

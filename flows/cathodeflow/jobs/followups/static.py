@@ -162,4 +162,5 @@ def _run(structure: Structure, preset: VaspPreset, engine: Mapping[str, Any], fo
         presets=(preset.name,),
         overrides=overrides_of(preset, "static"),
         interventions=run.interventions,
+        earlier_s=run.earlier_s,
     )

@@ -20,7 +20,7 @@ from cathodeflow.calculators.potentials.relaxation import RelaxedStructure
 from cathodeflow.calculators.rehearsal.engine import read_rehearsal
 from cathodeflow.calculators.rehearsal.faults import KINDS
 from cathodeflow.calculators.vasp import makers
-from cathodeflow.calculators.vasp.relaxing import CLOCK
+from cathodeflow.calculators.vasp.run_clock import FILE_NAME as CLOCK
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.jobs.label import label
 from cathodeflow.jobs.reference import reference

@@ -18,10 +18,8 @@ from cathodeflow.errors import CalculationError
 
 def both(folder: Path, wall_time_s: int | None) -> tuple[int | None, int | None]:
     """Return the limit of a relaxation and that of a follow-up."""
-    request = relaxing.Request(load_preset("s0_relax"), wall_time_s=wall_time_s)
-    return relaxing._limit(request, folder), Programs(
-        attempt=read_attempt(folder), wall_time_s=wall_time_s
-    ).seconds_left()
+    relaxation = relaxing._maker(relaxing.Request(load_preset("s0_relax"), wall_time_s=wall_time_s), folder)
+    return relaxation.wall_time_s, Programs(attempt=read_attempt(folder), wall_time_s=wall_time_s).seconds_left()
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,7 @@ def test_no_run_starts_in_an_allocation_that_ends(tmp_path: Path, monkeypatch: p
     os.utime(tmp_path / FILE_NAME, (earlier, earlier))
     request = relaxing.Request(load_preset("s0_relax"), wall_time_s=600)
     for limit in (
-        lambda: relaxing._limit(request, tmp_path),
+        lambda: relaxing._maker(request, tmp_path),
         Programs(attempt=read_attempt(tmp_path), wall_time_s=600).seconds_left,
     ):
         with pytest.raises(CalculationError) as caught:
