@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -328,7 +328,7 @@ def charge_rows(contents: ReportContents, structure: ElectronicStructure) -> lis
         charges = mean_charges(structure, subject.composition)
         states = _oxidation_by_level(structure, subject, species_of)
         for index, (element, by_level) in enumerate(charges.items()):
-            known = [by_level[level][0] for level in structure.levels if level in by_level]
+            taken = _taken_up(by_level, structure.levels)
             rows.append(
                 {
                     "composition": subject.composition,
@@ -339,11 +339,18 @@ def charge_rows(contents: ReportContents, structure: ElectronicStructure) -> lis
                         else "–"
                         for level in structure.levels
                     ],
-                    "taken": signed(known[0] - known[-1], 3) if len(known) > 1 else "–",
+                    "taken": "–" if taken is None else signed(taken, 3),
                     "oxidation": states if index == 0 else "",
                 }
             )
     return rows
+
+
+def _taken_up(by_level: Mapping[str, tuple[float, float]], levels: Sequence[str]) -> float | None:
+    """Return the electrons per atom taken up from the emptiest to the fullest level; None where one of them lacks."""
+    if len(levels) < 2 or levels[0] not in by_level or levels[-1] not in by_level:
+        return None
+    return by_level[levels[0]][0] - by_level[levels[-1]][0]
 
 
 def volumetric_files(structure: ElectronicStructure) -> list[str]:

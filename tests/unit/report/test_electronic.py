@@ -135,6 +135,9 @@ def test_every_result_has_its_row(contents: ReportContents, structure: Electroni
     assert vanadium["oxidation"].startswith("Na1: V3+ × 2, V4+ × 6; Na2: V3+ × 4, V4+ × 4")
     assert len(vanadium["charges"]) == 4
     assert vanadium["taken"].startswith("+0.3")
+    without = {place: record for place, record in structure.records.items() if place != ("V8", "Na1", Branch.BADER)}
+    cut = charge_rows(contents, replace(structure, records=without))[0]
+    assert cut["charges"][0] == cut["taken"] == "–", "the column is from the emptiest level to the fullest"
 
 
 def test_published_gaps_are_the_papers_and_only_beside_numbers_that_compare(

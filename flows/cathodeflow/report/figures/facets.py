@@ -46,28 +46,9 @@ def faceted(names: Sequence[str], levels: Sequence[str], axis_title: str) -> go.
     )
     figure.update_yaxes(tickfont={"size": 12})
     for index, level in enumerate(levels):
-        figure.add_annotation(
-            text=f"<b>{plain(level)}</b>",
-            x=0.5,
-            xref=f"{axis_name('x', index)} domain",
-            y=1,
-            yref="paper",
-            yanchor="bottom",
-            yshift=2,
-            showarrow=False,
-        )
-    if len(names) > 1:
-        for index in range(columns):
-            figure.add_shape(
-                type="line",
-                x0=0,
-                x1=1,
-                xref=f"{axis_name('x', index)} domain",
-                y0=0.5,
-                y1=0.5,
-                yref=axis_name("y", index),
-                line={"color": AXIS, "width": 1},
-            )
+        _head(figure, index, level)
+    for index in range(columns) if len(names) > 1 else ():
+        _line_below_the_first(figure, index)
     figure.add_annotation(
         text=axis_title, x=0.5, xref="paper", y=0, yref="paper", yanchor="top", yshift=-26, showarrow=False
     )
@@ -75,6 +56,33 @@ def faceted(names: Sequence[str], levels: Sequence[str], axis_title: str) -> go.
         legend={"yref": "container", "y": 1, "yanchor": "top"}, margin={"t": 74, "b": 56, "l": 20, "r": 14}
     )
     return figure
+
+
+def _head(figure: go.Figure, column: int, level: str) -> None:
+    figure.add_annotation(
+        text=f"<b>{plain(level)}</b>",
+        x=0.5,
+        xref=f"{axis_name('x', column)} domain",
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        yshift=2,
+        showarrow=False,
+    )
+
+
+def _line_below_the_first(figure: go.Figure, column: int) -> None:
+    """Set the pristine host apart from the candidates."""
+    figure.add_shape(
+        type="line",
+        x0=0,
+        x1=1,
+        xref=f"{axis_name('x', column)} domain",
+        y0=0.5,
+        y1=0.5,
+        yref=axis_name("y", column),
+        line={"color": AXIS, "width": 1},
+    )
 
 
 def axis_name(letter: str, column: int) -> str:
