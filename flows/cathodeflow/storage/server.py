@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cathodeflow.errors import StoreError
 from cathodeflow.settings import get_settings
-from cathodeflow.storage.address import StoreAddress, redact
+from cathodeflow.storage.address import PASSWORD_VARIABLE, StoreAddress, redact
 
 if TYPE_CHECKING:
     import pymongo
@@ -137,12 +137,23 @@ def explain(error: Exception, address: StoreAddress | None = None) -> str:
 
     where = "" if address is None else f" at {redact(address.uri)}"
     code = getattr(error, "code", None)
-    cause = " ".join(redact(str(error)).split()).partition(", Timeout: ")[0].partition(" (configured timeouts")[0][:300]
-    if code in _AUTHENTICATION_FAILED or (isinstance(error, errors.OperationFailure) and "auth" in cause.lower()):
-        return f"The MongoDB server{where} refuses the user or the password: correct them ({cause})."
+    cause = " ".join(redact(str(error)).split())
+    for rest in (", Timeout: ", " (configured timeouts", ", full error: "):
+        cause = cause.partition(rest)[0]
+    cause = cause[:300]
+    if code == _NOT_AUTHORIZED and "requires authentication" in cause:
+        return f"The MongoDB server{where} wants a user: name one in the address (mongodb://user@host/…; {cause})."
     if code == _NOT_AUTHORIZED:
         return (
             f"The MongoDB server{where} does not let this user read and write the database: grant readWrite ({cause})."
+        )
+    if code in _AUTHENTICATION_FAILED or (isinstance(error, errors.OperationFailure) and "auth" in cause.lower()):
+        source = (
+            "" if address is None or "authsource" in address.options else ", or where it is kept (authSource=admin)"
+        )
+        return (
+            f"The MongoDB server{where} refuses the user or the password: correct the address, {PASSWORD_VARIABLE} or "
+            f"the password's file{source} ({cause})."
         )
     if isinstance(error, errors.ConnectionFailure):
         refused = next((remedy for said, remedy in _TLS_REFUSALS if said in cause), None)

@@ -311,4 +311,22 @@ def test_other_errors_are_not_waited_for() -> None:
     with pytest.raises(pymongo.errors.OperationFailure):
         server.with_patience(refused, 60.0)
     assert "grant readWrite" in server.explain(pymongo.errors.OperationFailure("no", 13))
-    assert "refuses the user" in server.explain(pymongo.errors.OperationFailure("Authentication failed.", 18))
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "remedy"),
+    [
+        ("Authentication failed.", 18, "refuses the user or the password: correct the address, CATHODEFLOW_STORE_PASS"),
+        ("Authentication failed.", 18, "or where it is kept (authSource=admin)"),
+        ("bad auth : Authentication failed.", 8000, "refuses the user or the password"),
+        ("not authorized on lab to execute command { find: 1 }", 13, "grant readWrite"),
+        ("Command listCollections requires authentication", 13, "wants a user: name one in the address"),
+        ("command find requires authentication", 13, "wants a user: name one in the address"),
+    ],
+)
+def test_a_server_that_lets_nobody_in_is_told_with_the_remedy(said: str, code: int, remedy: str) -> None:
+    """In the words of MongoDB, Atlas and FerretDB."""
+    failure = pymongo.errors.OperationFailure(said, code, {"ok": 0.0, "errmsg": said, "code": code})
+    told = server.explain(failure, StoreAddress.parse("mongodb://me@host/lab"))
+    assert remedy in told
+    assert "full error" not in told
