@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
-from cathodeflow.campaign.event_log import Line, change_and_tell
+from cathodeflow.campaign.event_log import Line, change_and_tell, deliver
 from cathodeflow.errors import CampaignError
 from cathodeflow.storage.collections import CAMPAIGNS
 
@@ -47,6 +47,7 @@ class Intent:
         self.project = project
         self.name = name
         self.token = uuid.uuid4().hex
+        self.begun = False
         self.done = False
         self._heard = time.monotonic()
 
@@ -82,6 +83,7 @@ class Intent:
             elif is_abandoned(note) and self._write(
                 note["token"], {f"{FIELD}.{key}": value for key, value in self._owner().items()}
             ):
+                self.begun = "work" in note
                 return note.get("work")
             elif time.monotonic() > deadline:
                 raise CampaignError(
@@ -102,6 +104,7 @@ class Intent:
         """
         if not self._write(self.token, {f"{FIELD}.work": dict(work)}):
             raise self._lost()
+        self.begun = True
 
     def beat(self) -> None:
         """Give a sign of life now and then; others, who cannot see this process, wait for it.
@@ -154,7 +157,7 @@ class Intent:
         if self.project.file is None:
             # A server that is away learns nothing; then the end of this process tells.
             with suppress(PyMongoError):
-                self._write(self.token, {f"{FIELD}.left": True})
+                self._write(self.token, {f"{FIELD}.left": True} if self.begun else {FIELD: None})
 
     def release(self) -> None:
         """Let go."""
@@ -202,6 +205,7 @@ def alone(project: Project, name: str) -> Iterator[Intent]:
             intent = Intent(project, name)
             left = intent.take()
             try:
+                deliver(project, name)  # the number of a resubmission, and which is the last, stands in the log
                 if left is None:
                     yield intent
                 else:

@@ -8,11 +8,11 @@ networks of that round were trained without it, and they are written once too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.campaign import transitions
+from cathodeflow.campaign import transitions, withdrawn
 from cathodeflow.campaign.event_log import Line
 from cathodeflow.campaign.failures import QUARANTINED, FailedJob, Selection, failures, select
 from cathodeflow.campaign.intent import RESUBMIT, Intent, alone
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RESUBMITTED", "FailedJob", "Resubmission", "Selection", "Terms", "plan_resubmission", "resubmit", "select"]
 
-MESSAGE_LENGTH = 2000
+MESSAGE_LENGTH = 1000
 RESUBMITTED = "resubmitted"  # kind of the event
-MOST_AT_ONCE = 20_000
-"""Jobs of one resubmission: what it takes to undo it is one document, which ends at 16 MB."""
+MOST_AT_ONCE = 10_000
+"""Jobs of one resubmission: what it takes to do and to undo it is one document, which ends at 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,6 @@ def resubmit(project: Project, name: str, selection: Selection, terms: Terms | N
         if not made.jobs:
             return made
         work = _work(project, name, made, terms or Terms())
-        work["attempts"] = {job.key: identity for job in made.jobs if (identity := _write_down(project, name, job))}
         intent.note(work)
         carry_out(project, name, work, intent)
     return replace(made, number=work["number"])
@@ -211,6 +210,7 @@ def _work(project: Project, name: str, made: Resubmission, terms: Terms) -> dict
             for job in made.jobs
         ],
         "before": [before[fw_id] for fw_id in fw_ids if before[fw_id]],
+        "attempts": _unwritten_attempts(project, name, made.jobs),
         "campaign": {
             "state": campaign.state.value,
             "stage": campaign.stage.value,
@@ -231,19 +231,21 @@ def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Inte
     from cathodeflow.dispatch.rerun import run_again
 
     terms, number = Terms(**work["terms"]), work["number"]
-    transitions.set_jobs_aside(project, name, number, work["before"])
+    withdrawn.set_jobs_aside(project, name, number, work["before"])
+    transitions.record_many_once(project, "attempts", (AttemptRecord.model_validate(one) for one in work["attempts"]))
     # Jobs first: a driver that ticks meanwhile finds their labels settled still.
     for before in work["before"]:
         run_again(project, before, _changes(project, before[0], terms))
         intent.beat()
     quarantined = [job for job in work["jobs"] if job["state"] == QUARANTINED]
     labels = [job["key"] for job in quarantined if job["kind"] == JobKind.LABEL]
-    transitions.withdraw_labels(project, name, labels, number)
+    withdrawn.withdraw_labels(project, name, labels, number)
     branches = [job["key"] for job in quarantined if job["kind"] == JobKind.FOLLOW_UP]
-    transitions.withdraw_follow_ups(project, name, branches, number)
+    withdrawn.withdraw_follow_ups(project, name, branches, number)
     n = len(work["jobs"])
     details = {
-        **{part: work[part] for part in ("number", "by_reason", "terms", "attempts", "campaign")},
+        **{part: work[part] for part in ("number", "by_reason", "terms", "campaign")},
+        "attempts": {attempt["key"]: attempt["_id"] for attempt in work["attempts"]},
         "keys": [job["key"] for job in work["jobs"]],
         "fw_ids": [job["fw_ids"] for job in work["jobs"]],
     }
@@ -272,31 +274,32 @@ def _changes(project: Project, was: Mapping[str, Any], terms: Terms) -> dict[str
     return changes
 
 
-def _write_down(project: Project, name: str, job: FailedJob) -> str | None:
-    """Write the failure that is run again as an attempt, unless the driver did when it happened; returns its `_id`."""
-    attempt = job.attempts + 1
-    if job.attempts and not _is_new(project, name, job):
-        return None
-    record = AttemptRecord(
-        id=f"{name}/{job.kind}/{job.key}/{attempt}",
-        campaign=name,
-        kind=job.kind,
-        key=job.key,
-        attempt=attempt,
-        fw_id=job.fw_ids[-1],
-        launch_id=job.launch_id,
-        outcome=Outcome.QUARANTINED if job.state == QUARANTINED else Outcome.FAILED,
-        reason=job.reason,
-        message=job.message[:MESSAGE_LENGTH],
-        considered=["a person asked to run it again"],
-        action=RESUBMIT,
-    )
-    return record.id if transitions.record_attempt(project, record) else None
+def _unwritten_attempts(project: Project, name: str, jobs: Sequence[FailedJob]) -> list[dict[str, Any]]:
+    """Return the failures that are run again as attempts, except those that the driver has written down."""
+    ids = [f"{name}/{job.kind}/{job.key}/{job.attempts}" for job in jobs if job.attempts]
+    last = {entry["_id"]: entry for entry in project.select("attempts", {"_id": {"$in": ids}})} if ids else {}
+    return [
+        {
+            "_id": f"{name}/{job.kind}/{job.key}/{job.attempts + 1}",
+            "campaign": name,
+            "kind": job.kind.value,
+            "key": job.key,
+            "attempt": job.attempts + 1,
+            "fw_id": job.fw_ids[-1],
+            "launch_id": job.launch_id,
+            "outcome": (Outcome.QUARANTINED if job.state == QUARANTINED else Outcome.FAILED).value,
+            "reason": job.reason.value,
+            "message": job.message[:MESSAGE_LENGTH],
+            "considered": ["a person asked to run it again"],
+            "action": RESUBMIT,
+        }
+        for job in jobs
+        if _is_new(job, last.get(f"{name}/{job.kind}/{job.key}/{job.attempts}"))
+    ]
 
 
-def _is_new(project: Project, name: str, job: FailedJob) -> bool:
-    """Whether the failure came after the last attempt that was written down (which led to another run)."""
-    last = project.database["attempts"].find_one({"_id": f"{name}/{job.kind}/{job.key}/{job.attempts}"})
+def _is_new(job: FailedJob, last: Mapping[str, Any] | None) -> bool:
+    """Whether a failure came after the last attempt that was written down (which led to another run)."""
     if last is None:
         return True
     same = job.launch_id is not None and last.get("launch_id") == job.launch_id

@@ -1,5 +1,6 @@
-"""The only writer of campaign state, with `event_log`. Every function is idempotent and one transaction of the store.
+"""The only writer of campaign state, with `event_log`, `intent` and `withdrawn`.
 
+Every function is idempotent and one transaction of the store.
 On a MongoDB server, which has no transactions here, each is one deciding write, or an order of writes that a repeat
 completes.
 """
@@ -18,17 +19,17 @@ from cathodeflow.records.campaign import (
     CampaignRecord,
     Lease,
     StageTime,
-    WithdrawnRecord,
 )
 from cathodeflow.records.document import Document, now
-from cathodeflow.records.outcomes import Branch, CampaignState, JobKind, Outcome, Reason, Stage
-from cathodeflow.storage.collections import ATTEMPTS, FOLLOW_UPS, LABELS, VALIDATIONS, WITHDRAWN
+from cathodeflow.records.outcomes import CampaignState, JobKind, Stage
 
 if TYPE_CHECKING:
     from cathodeflow.records.label import LabelRecord
     from cathodeflow.storage.connection import Project
 
 CHUNK = 5000
+LABELLING = frozenset({Stage.ENUMERATE, Stage.REFERENCE, Stage.LABEL})
+"""Stages before the networks of a round are trained: what was chosen for it is still waited for."""
 
 
 def read_campaign(project: Project, name: str) -> CampaignRecord:
@@ -220,156 +221,6 @@ def stop(project: Project, name: str, reason: str) -> CampaignRecord:
     return change_state(project, name, allowed, CampaignState.STOPPED, reason)
 
 
-def withdraw_labels(project: Project, name: str, keys: Sequence[str], number: int) -> int:
-    """Set aside quarantined labels that are run again, and the validations that were written without them.
-
-    With the follow-ups below, the only documents ever taken out; `restore_withdrawn` puts them back.
-
-    Parameters
-    ----------
-    project : Project
-        The open project.
-    name : str
-        The campaign.
-    keys : sequence of str
-        Candidates whose quarantined labels go; usable labels stay whatever is asked.
-    number : int
-        Of the resubmission.
-
-    Returns
-    -------
-    int
-        How many labels were set aside.
-    """
-    ids = [f"{name}/{key}" for key in keys]
-    with project.transaction():
-        quarantined = {"_id": {"$in": ids}, "outcome": Outcome.QUARANTINED.value}
-        # The labels last: as long as they stand, a repeat after a kill does all of it.
-        for validation in list(project.database[VALIDATIONS].find({"campaign": name}, {"labels": 1, "pristine": 1})):
-            if set(validation["labels"].values()) & set(keys):
-                # All are held against the pristine host's voltages.
-                which = {"campaign": name} if validation["pristine"] else {"_id": validation["_id"]}
-                _set_aside(project, name, number, VALIDATIONS, which)
-        return _set_aside(project, name, number, LABELS, quarantined)
-
-
-def withdraw_follow_ups(project: Project, name: str, keys: Sequence[str], number: int) -> int:
-    """Set aside quarantined branches that are run again, and those that built on a static run among them.
-
-    Parameters
-    ----------
-    project : Project
-        The open project.
-    name : str
-        The campaign.
-    keys : sequence of str
-        ``<candidate key>/<branch>``; usable ones stay whatever is asked.
-    number : int
-        Of the resubmission.
-
-    Returns
-    -------
-    int
-        How many were set aside.
-    """
-    static = f"/{Branch.STATIC.value}"
-    candidates = [key.removesuffix(static) for key in keys if key.endswith(static)]
-    built_on = {"key": {"$in": candidates}, "reason": Reason.PREREQUISITE_FAILED.value}
-    asked = {"_id": {"$in": [f"{name}/{key}" for key in keys]}}
-    quarantined = {"campaign": name, "outcome": Outcome.QUARANTINED.value}
-    with project.transaction():
-        return sum(
-            _set_aside(project, name, number, FOLLOW_UPS, {**quarantined, **which}) for which in (asked, built_on)
-        )
-
-
-def _set_aside(project: Project, name: str, number: int, collection: str, which: dict[str, Any]) -> int:
-    """Move documents into the collection of withdrawn ones: written there first, so that none is ever lost."""
-    found = list(project.database[collection].find(which))
-    for document in found:
-        record = WithdrawnRecord(
-            id=f"{name}/{number}/{collection}/{document['_id']}",
-            campaign=name,
-            resubmission=number,
-            collection=collection,
-            document=document,
-        )
-        record_once(project, WITHDRAWN, record)
-    project.database[collection].delete_many({"_id": {"$in": [document["_id"] for document in found]}})
-    return len(found)
-
-
-def set_jobs_aside(project: Project, name: str, number: int, jobs: Sequence[Any]) -> None:
-    """Keep what jobs were before a resubmission, as `dispatch.rerun.as_they_are` gives it, once."""
-    identity = f"{name}/{number}"
-    record = WithdrawnRecord(
-        id=f"{identity}/fireworks/{identity}",
-        campaign=name,
-        resubmission=number,
-        collection="fireworks",
-        document={"_id": identity, "jobs": list(jobs)},
-    )
-    record_once(project, WITHDRAWN, record)
-
-
-def jobs_set_aside(project: Project, name: str, number: int) -> list[Any]:
-    """Return what `set_jobs_aside` kept; empty where there is none."""
-    found = project.get(WITHDRAWN, f"{name}/{number}/fireworks/{name}/{number}")
-    return [] if found is None else list(found["document"]["jobs"])
-
-
-def restore_withdrawn(project: Project, name: str, number: int, ids: Sequence[str] | None) -> int:
-    """Put back what a resubmission had set aside, unless its successor is written already.
-
-    Parameters
-    ----------
-    project : Project
-        The open project.
-    name : str
-        The campaign.
-    number : int
-        Of the resubmission.
-    ids : sequence of str or None
-        `_id` of the labels and branches; None for everything, what was built on them included.
-
-    Returns
-    -------
-    int
-        How many are back.
-    """
-    back = 0
-    condition = {"campaign": name, "resubmission": number, "collection": {"$in": [LABELS, VALIDATIONS, FOLLOW_UPS]}}
-    with project.transaction():
-        for entry in project.database[WITHDRAWN].find(condition):
-            document, collection = entry["document"], entry["collection"]
-            if ids is None or document["_id"] in ids:
-                back += project.insert_missing(collection, [document])
-    return back
-
-
-def withdraw_attempts(project: Project, name: str, ids: Sequence[str], number: int) -> int:
-    """Set aside the attempts that a resubmission had written down, after it was taken back: the driver follows them.
-
-    Parameters
-    ----------
-    project : Project
-        The open project.
-    name : str
-        The campaign.
-    ids : sequence of str
-        `_id` of the attempts.
-    number : int
-        Of the resubmission.
-
-    Returns
-    -------
-    int
-        How many were set aside.
-    """
-    with project.transaction():
-        return _set_aside(project, name, number, ATTEMPTS, {"_id": {"$in": list(ids)}})
-
-
 def reopening(campaign: CampaignRecord) -> tuple[dict[str, Any], list[Line]]:
     """Return what changes of a campaign that has stopped or ended when its failed jobs are resubmitted.
 
@@ -397,7 +248,7 @@ def round_of_ingested(campaign: CampaignRecord) -> int:
     CampaignError
         The campaign has chosen and trained on its last labels.
     """
-    if campaign.stage in {Stage.ENUMERATE, Stage.REFERENCE, Stage.LABEL}:
+    if campaign.stage in LABELLING:
         return campaign.round
     further = campaign.round + 1 < int(campaign.definition["labels"]["rounds"])
     if further and campaign.stage in {Stage.TRAIN, Stage.PREDICT, Stage.SCREEN}:
@@ -408,7 +259,7 @@ def round_of_ingested(campaign: CampaignRecord) -> int:
     )
 
 
-def ingest_label(project: Project, label: LabelRecord, details: dict[str, Any]) -> bool:
+def ingest_label(project: Project, label: LabelRecord) -> bool:
     """Write a label that no job of the campaign made, and count it among those of its round.
 
     Parameters
@@ -417,8 +268,6 @@ def ingest_label(project: Project, label: LabelRecord, details: dict[str, Any]) 
         The open project.
     label : LabelRecord
         Its `round` is set here.
-    details : dict
-        For the event: where it comes from.
 
     Returns
     -------
@@ -439,12 +288,10 @@ def ingest_label(project: Project, label: LabelRecord, details: dict[str, Any]) 
         if not chosen_in:
             keys = [*campaign.selections.get(str(number), []), label.key]
             _compare_and_set(project, campaign, {f"selections.{number}": keys})
-        elif campaign.stage != Stage.LABEL and chosen_in[0] <= campaign.round:
+        elif campaign.stage not in LABELLING and chosen_in[0] <= campaign.round:
             raise CampaignError(f"round {chosen_in[0] + 1} chose {label.key}, left it out and trained without it")
         number = chosen_in[0] if chosen_in else number
-        record_once(project, "labels", label.model_copy(update={"round": number}))
-        append_event(project, campaign.id, "ingested", f"{label.key} from {label.folder}", details)
-        return True
+        return record_once(project, "labels", label.model_copy(update={"round": number}))
 
 
 def take_lease(project: Project, name: str, holder: str, seconds: float) -> None:

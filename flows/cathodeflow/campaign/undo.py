@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.campaign import transitions
+from cathodeflow.campaign import transitions, withdrawn
 from cathodeflow.campaign.event_log import Line
 from cathodeflow.campaign.intent import UNDO, Intent, alone
 from cathodeflow.campaign.resubmit import RESUBMITTED
@@ -71,7 +71,7 @@ def plan_undo(project: Project, name: str) -> Undone:
     from cathodeflow.dispatch.rerun import not_started
 
     work = _work(last_resubmission(project, name)["details"])
-    before = transitions.jobs_set_aside(project, name, work["number"])
+    before = withdrawn.jobs_set_aside(project, name, work["number"])
     back, started = _sorted_out(work, before, not_started(project, before))
     campaign = transitions.read_campaign(project, name)
     changes = {} if started else _as_it_was(campaign, work["campaign"])
@@ -131,13 +131,13 @@ def carry_back(project: Project, name: str, work: Mapping[str, Any], intent: Int
     from cathodeflow.dispatch.rerun import take_back
 
     number = work["number"]
-    before = transitions.jobs_set_aside(project, name, number)
+    before = withdrawn.jobs_set_aside(project, name, number)
     back, started = _sorted_out(work, before, take_back(project, before))
     # Validations and dependent branches are only true again when everything is as before.
     ids = [f"{name}/{key}" for key in back] if started else None
-    transitions.restore_withdrawn(project, name, number, ids)
+    withdrawn.restore_withdrawn(project, name, number, ids)
     written = [work["attempts"][key] for key in back if key in work["attempts"]]
-    transitions.withdraw_attempts(project, name, written, number)
+    withdrawn.withdraw_attempts(project, name, written, number)
     message = f"a person took back resubmission {number}: {len(back)} as before"
     message += f", {len(started)} had started" if started else ""
     told = Line(TAKEN_BACK, message, {"number": number, "keys": list(back), "started": list(started)})

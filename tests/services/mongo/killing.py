@@ -19,13 +19,15 @@ from pymongo import monitoring
 from tests.campaign_world import definition
 from tests.unit.dispatch.noop_jobs import add_another, noop, total
 
-from cathodeflow.campaign import transitions
+from cathodeflow.campaign import transitions, withdrawn
 from cathodeflow.campaign.event_log import Line, deliver
+from cathodeflow.campaign.ingest import _complete, put_in
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad, rerun
 from cathodeflow.dispatch.worker import HELD_STATES, process_identity
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
 from cathodeflow.records.host import HostSpec
-from cathodeflow.records.outcomes import Outcome, Reason, Stage
+from cathodeflow.records.label import LabelRecord, Origin
+from cathodeflow.records.outcomes import Outcome, Purpose, Reason, Stage
 from cathodeflow.storage.connection import Project, open_project
 
 MARKS = {"campaign": "trial", "kind": "label", "key": "k"}
@@ -122,7 +124,23 @@ def enter(project: Project) -> None:
 
 
 def withdraw(project: Project) -> None:
-    transitions.withdraw_labels(project, "trial", ["k"], 1)
+    withdrawn.withdraw_labels(project, "trial", ["k"], 1)
+
+
+def ingest(project: Project) -> None:
+    """Put in a label of which the campaign has a job already."""
+    label = LabelRecord(
+        id="trial/ready", campaign="trial", key="ready", level="Na1", composition="V8", elements=["V"], counts=[8],
+        mask=0, purpose=Purpose.TRAINING, round=0, outcome=Outcome.DONE, folder="/run",
+        origin=Origin(provenance="pair"),
+    )  # fmt: skip
+    details = {"key": "ready", "folder": "/run", "sha256": "0"}
+    if not put_in(project, label, details):
+        _complete(project, "trial", "ready", details)  # as `cflow ingest` does when it finds the label of this run
+
+
+def job(project: Project) -> None:
+    add_workflow_once(project, noop(1), campaign="trial", kind="label", key="ready")
 
 
 def blob(project: Project) -> None:
@@ -131,7 +149,7 @@ def blob(project: Project) -> None:
 
 OPERATIONS = {
     one.__name__: one
-    for one in (add, claim, complete, fizzle, run_again, record, launch_campaign, enter, withdraw, blob)
+    for one in (add, claim, complete, fizzle, run_again, record, launch_campaign, enter, withdraw, blob, ingest, job)
 }
 LISTENER = KillAtWrite(0, "before")
 
