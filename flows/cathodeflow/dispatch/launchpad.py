@@ -344,51 +344,6 @@ def rerun(project: Project, fw_ids: Iterable[int], changes: Mapping[str, Any] | 
     return again
 
 
-def take_back_rerun(project: Project, fw_ids: Iterable[int]) -> list[int]:
-    """Undo `rerun` of jobs that have not started since: they are again what their last launch made of them.
-
-    Parameters
-    ----------
-    project : Project
-        An open project.
-    fw_ids : iterable of int
-        Which.
-
-    Returns
-    -------
-    list of int
-        Those that are as before; the others have started meanwhile.
-
-    Raises
-    ------
-    StoreError
-        The store cannot be written; nothing was changed.
-    """
-    launchpad = project_launchpad(project)
-    taken: list[int] = []
-    with launchpad.transaction():
-        for fw_id in fw_ids:
-            with launchpad.alone_with(fw_id):
-                if _take_back(launchpad, fw_id):
-                    taken.append(fw_id)
-    return taken
-
-
-def _take_back(launchpad: ProjectLaunchPad, fw_id: int) -> bool:
-    found = launchpad.fireworks.find_one({"fw_id": fw_id, "state": {"$in": ["READY", "WAITING"]}})
-    if found is None or found["launches"] or not found["archived_launches"]:
-        return False
-    *earlier, last = sorted(found["archived_launches"])
-    state = (launchpad.launches.find_one({"launch_id": last}, {"state": 1}) or {}).get("state", "FIZZLED")
-    changed = launchpad.fireworks.update_one(
-        {"fw_id": fw_id, "state": found["state"]},
-        {"$set": {"state": state, "launches": [last], "archived_launches": earlier}},
-    )
-    if changed.modified_count:
-        launchpad._refresh_wf(fw_id)  # noqa: SLF001 - FireWorks has no public way
-    return bool(changed.modified_count)
-
-
 def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:
     """Return the job itself, or the failed ones of its workflow when it has only been waiting."""
     found = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
