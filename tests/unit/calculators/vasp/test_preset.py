@@ -96,6 +96,7 @@ def test_overrides_leave_the_preset_as_it_was() -> None:
         ("hubbard_u.V", "3", "must be a number"),
         ("potcar_symbols.V", "Fe_pv", "must name a POTCAR of V"),
         ("potcar_functional", "PBEsol", "potcar_functional must be one of"),
+        ("potcar_functional", "Perdew_Zunger81", "potcar_functional must be one of"),
         ("corrections", "mine", "corrections must be one of"),
     ],
 )
