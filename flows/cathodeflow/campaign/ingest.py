@@ -13,12 +13,14 @@ from cathodeflow.calculators.engines import PROGRAMS
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.definition import CampaignDefinition
 from cathodeflow.campaign.definition_file import substituents
+from cathodeflow.campaign.event_log import deliver
 from cathodeflow.errors import CalculationError, CampaignError, DefinitionError, HostError, StaleCampaignError
 from cathodeflow.records.campaign import CampaignRecord
 from cathodeflow.records.candidate import candidate_id
 from cathodeflow.records.document import software_versions
 from cathodeflow.records.label import LabelRecord, Origin, reference_id
 from cathodeflow.records.outcomes import JobKind, Outcome, Purpose
+from cathodeflow.storage.collections import EVENTS
 
 if TYPE_CHECKING:
     from cathodeflow.calculators.potentials.relaxation import RelaxedStructure
@@ -162,7 +164,7 @@ class _Judge:
             self._require_new(run)
             self._require_same_engine(run)
             decoration = self._recognise(run)
-            self._require_unlabelled(decoration.key)
+            self._require_unlabelled(decoration.key, None if dry_run else run)
             label = self._label(run, decoration)
             if not dry_run:
                 self._write(label, run)
@@ -200,14 +202,18 @@ class _Judge:
             raise HostError(f"it is {decoration.key}, and {ratio} is not among the campaign's ratios")
         return decoration
 
-    def _require_unlabelled(self, key: str) -> None:
+    def _require_unlabelled(self, key: str, run: FinishedRun | None) -> None:
+        """Refuse a candidate that has a label; what a kill left undone of ingesting this very run is done."""
         if key in self.taken:
             raise _NotNeededError(f"{key} as well as {self.taken[key]}, which went first")
         there = self.project.database["labels"].find_one(
             {"_id": candidate_id(self.campaign.id, key)}, {"outcome": 1, "reason": 1, "folder": 1, "origin.job_uuid": 1}
         )
-        if there is not None:
-            raise _NotNeededError(_words_of(there))
+        if there is None:
+            return
+        if run is not None and there["folder"] == str(run.folder.resolve()):
+            _complete(self.project, self.campaign.id, key, _details(key, run))
+        raise _NotNeededError(_words_of(there))
 
     def _label(self, run: FinishedRun, decoration: Decoration) -> LabelRecord:
         """Return the label that the campaign's own job would have written."""
@@ -302,17 +308,57 @@ class _Judge:
             raise CalculationError(defect.message, defect.reason)
 
     def _write(self, label: LabelRecord, run: FinishedRun) -> None:
-        details = {"key": label.key, "folder": label.folder, "sha256": run.sha256, "version": run.version}
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                written = transitions.ingest_label(self.project, label, details)
+                written = put_in(self.project, label, _details(label.key, run))
                 break
             except StaleCampaignError:
                 if attempt == ATTEMPTS:
                     raise
         if not written:
             raise _NotNeededError("another process has just labelled it")
-        _withdraw_job(self.project, self.campaign.id, label.key)
+
+
+def _details(key: str, run: FinishedRun) -> dict[str, Any]:
+    return {"key": key, "folder": str(run.folder.resolve()), "sha256": run.sha256, "version": run.version}
+
+
+def put_in(project: Project, label: LabelRecord, details: dict[str, Any]) -> bool:
+    """Write an ingested label, its line in the log, and put away the job that would compute it.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    label : LabelRecord
+        The label.
+    details : dict
+        For the log; its `key` is the candidate's.
+
+    Returns
+    -------
+    bool
+        Whether it was written; False where the candidate has a label.
+
+    Raises
+    ------
+    CampaignError
+        As `transitions.ingest_label`.
+    """
+    with project.transaction():
+        written = transitions.ingest_label(project, label)
+        if written:
+            _complete(project, label.campaign, label.key, details)
+    return written
+
+
+def _complete(project: Project, campaign: str, key: str, details: dict[str, Any]) -> None:
+    """Do what follows the label, once: on a server a kill may have come before it."""
+    deliver(project, campaign)  # a line that a kill left on its way is told, too
+    told = {"campaign": campaign, "kind": "ingested", "details.key": key, "details.sha256": details["sha256"]}
+    if not project.count(EVENTS, told):
+        transitions.append_event(project, campaign, "ingested", f"{key} from {details['folder']}", details)
+    _withdraw_job(project, campaign, key)
 
 
 def _key_of(decoration: Decoration | None) -> str | None:

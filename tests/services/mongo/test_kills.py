@@ -99,6 +99,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "enter": ("launch_campaign",),
     "withdraw": ("launch_campaign",),
     "blob": (),
+    "ingest": ("launch_campaign", "job"),
 }
 LABELS = [
     {"_id": "trial/k", "campaign": "trial", "key": "k", "outcome": "quarantined"},

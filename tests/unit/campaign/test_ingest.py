@@ -530,8 +530,8 @@ def test_a_campaign_ends_with_the_labels_ingested_on_its_way(tmp_path: Path) -> 
     composition = {"elements": ["V", "Mo"], "counts": [4, 4], "composition": "V4Mo4"}
     origin = model.origin.model_copy(update={"job_uuid": None, "fw_id": None})
     label = model.model_copy(update=changes | composition | {"origin": origin})
-    assert transitions.ingest_label(project, label, {"folder": "elsewhere"})
-    assert not transitions.ingest_label(project, label, {"folder": "elsewhere"})
+    assert transitions.ingest_label(project, label)
+    assert not transitions.ingest_label(project, label)
     assert transitions.read_campaign(project, "trial").selections["1"] == [key]
 
     ended = world.run_to_end(project)
