@@ -21,10 +21,11 @@ from cathodeflow.campaign.retention import (
     is_prerequisite_missing,
     plain_name,
 )
+from cathodeflow.dispatch.jobs import FIREWORKS, LAUNCHES
 from cathodeflow.errors import StoreError
 from cathodeflow.records.document import in_utc, now
 from cathodeflow.records.outcomes import Branch, JobKind, Outcome
-from cathodeflow.storage.collections import FOLLOW_UPS
+from cathodeflow.storage.collections import FOLLOW_UPS, LABELS, REFERENCES
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -34,11 +35,14 @@ def store_facts(project: Project, campaign: str, definition: CampaignDefinition,
     """Read what is settled, what is still read and what records point to."""
     from cathodeflow.dispatch.launchpad import CONTINUE_FROM
 
-    labels = project.select("labels", {"campaign": campaign})
-    follow_ups = project.select(FOLLOW_UPS, {"campaign": campaign})
-    references = project.select("references", {"origin.provenance": provenance})
+    # Crystals, forces and curves, most of these documents, are left where they are.
+    mine = {"campaign": campaign}
+    parts = ("key", "branch", "outcome", "reason", "density_difference.volumetric_file")
+    labels = project.database[LABELS].find(mine, {"key": 1, "outcome": 1})
+    follow_ups = list(project.database[FOLLOW_UPS].find(mine, dict.fromkeys(parts, 1)))
+    references = project.database[REFERENCES].find({"origin.provenance": provenance}, {"element": 1})
     keys = {f"{entry['key']}/{entry['branch']}": entry for entry in follow_ups}
-    waiting = project.database["fireworks"].find(
+    waiting = project.database[FIREWORKS].find(
         {"spec._campaign": campaign, "state": {"$ne": "COMPLETED"}}, {f"spec.{CONTINUE_FROM}": 1}
     )
     named: dict[Path, set[str]] = {}
@@ -64,14 +68,18 @@ def store_facts(project: Project, campaign: str, definition: CampaignDefinition,
 
 def launches_of(project: Project, campaign: str) -> list[Launch]:
     """Return every folder that a job of a campaign ran in, in the order of the launches."""
-    fireworks = project.select("fireworks", {"spec._campaign": campaign})
+    # A job holds its crystals: of a hundred thousand only what is needed here.
+    parts = ("archived_launches", "launches", "spec._kind", "spec._key", "state", "updated_on")
+    fireworks = project.database[FIREWORKS].find({"spec._campaign": campaign}, dict.fromkeys(parts, 1))
     owners = {
         number: document
         for document in fireworks
         for number in (*document.get("archived_launches", []), *document.get("launches", []))
     }
     found: list[Launch] = []
-    for document in project.select("launches", {"launch_id": {"$in": sorted(owners)}}, [("launch_id", 1)]):
+    fields = dict.fromkeys(("launch_id", "launch_dir", "state", "time_end"), 1)
+    launches = project.database[LAUNCHES].find({"launch_id": {"$in": sorted(owners)}}, fields)
+    for document in sorted(launches, key=lambda document: document["launch_id"]):
         firework = owners[document["launch_id"]]
         ended = document.get("time_end") or firework.get("updated_on")
         found.append(
