@@ -11,11 +11,12 @@ import typer
 from cathodeflow.cli.options import CampaignOption, JsonOption, ProjectOption
 
 if TYPE_CHECKING:
+    from cathodeflow.campaign.launch_files import RunFiles
     from cathodeflow.dispatch.jobs import JobDetails, LaunchSummary
 
 LOG_LINES = 30
 LIST_LIMIT = 50
-LOG_TAIL_BYTES = 64 * 1024
+STARTS_SHOWN = 5  # of a job that was run many times; --json has all
 
 
 def build(help_style: Literal["rich"] | None) -> typer.Typer:
@@ -41,40 +42,55 @@ def list_jobs(
         str | None,
         typer.Option("--kind", help="Only this kind: reference, label, train, predict, screen or follow_up."),
     ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only failed ones with this reason, e.g. oom, timeout, vanished.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Most jobs to print; 0 for all.")] = LIST_LIMIT,
     as_json: JsonOption = False,
 ) -> None:
-    """List the jobs of a campaign in the order they were added.
+    """List the jobs of a campaign in the order they were added; failed ones with the reason of their last attempt.
 
     States: WAITING, READY, RUNNING, COMPLETED, FIZZLED (failed), PAUSED, DEFUSED, ARCHIVED.
     """
     from dataclasses import asdict
 
+    from cathodeflow.campaign.failures import named_reason
     from cathodeflow.cli.output import note, print_json, print_table
     from cathodeflow.cli.selection import campaign_name, open_existing
     from cathodeflow.dispatch.jobs import count_states, list_fireworks
+    from cathodeflow.dispatch.workflows import failures_of
 
-    states = _states(state)
+    wanted = None if reason is None else named_reason(reason)
+    states = _states(state) if wanted is None else ["FIZZLED"]
     if kind is not None:
         _check_kind(kind)
     opened = open_existing(project)
     name = campaign_name(opened, campaign)
-    jobs = list_fireworks(opened, name, states, kind, limit)
+    jobs = list_fireworks(opened, name, states, kind, 0 if wanted else limit)
+    why = {n: said.reason for n, said in failures_of(opened, [j.fw_id for j in jobs if j.state == "FIZZLED"]).items()}
+    total = len(jobs)
+    if wanted is not None:
+        jobs = [job for job in jobs if why.get(job.fw_id) == wanted]
+        total, jobs = len(jobs), jobs[: limit or None]
+    elif limit and len(jobs) == limit:
+        counts = count_states(opened, name, kind)
+        total = sum(number for entry, number in counts.items() if states is None or entry in states)
     if as_json:
-        print_json([asdict(job) for job in jobs])
+        print_json([asdict(job) | {"reason": why.get(job.fw_id)} for job in jobs])
         return
     if not jobs:
         note("no job matches")
         return
-    columns = ["job", "state", "kind", "key", "starts", "updated"]
-    print_table(
-        columns, [[job.fw_id, job.state, job.kind, job.key, job.launches, _short(job.updated_on)] for job in jobs]
-    )
-    if limit and len(jobs) == limit:
-        counts = count_states(opened, name, kind)
-        total = sum(number for entry, number in counts.items() if states is None or entry in states)
-        if total > limit:
-            note(f"{limit} of {total:,} shown; --limit 0 shows all")
+    columns = ["job", "state", "kind", "key", "starts", "updated", *(["reason"] if why else [])]
+    rows = [
+        [job.fw_id, job.state, job.kind, job.key, job.launches, _short(job.updated_on), why.get(job.fw_id, "-")]
+        for job in jobs
+    ]
+    print_table(columns, [row[: len(columns)] for row in rows])
+    if total > len(jobs):
+        note(f"{len(jobs)} of {total:,} shown; --limit 0 shows all")
+    if why:
+        note("`cflow jobs show JOB` says more of one; `cflow resubmit --dry-run` lists what can be run again")
 
 
 def show(
@@ -84,6 +100,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one job: its state, its attempts, what custodian did to its runs, its error and the end of its log."""
+    from cathodeflow.campaign.launch_files import log_tail, read_run
     from cathodeflow.cli.output import print_json
     from cathodeflow.cli.selection import open_existing
     from cathodeflow.dispatch.jobs import firework_details
@@ -92,10 +109,12 @@ def show(
     details = firework_details(opened, job)
     attempts = _attempts(opened, details)
     record = _settled_record(opened, details)
-    runs = [_run(launch) for launch in details.launches]
-    log = _tail(details.log, lines)
+    launches = details.launches if as_json else details.launches[-STARTS_SHOWN:]
+    runs = [read_run(launch.directory) for launch in launches]
+    log = log_tail(details.log, lines)
     if as_json:
-        print_json(_as_dict(details) | {"attempts": attempts, "record": record, "runs": runs, "log": log})
+        said = [_run_as_dict(launch, run) for launch, run in zip(launches, runs, strict=True)]
+        print_json(_as_dict(details) | {"attempts": attempts, "record": record, "runs": said, "log": log})
         return
     _print(details, attempts, record, runs, log)
 
@@ -122,29 +141,11 @@ def _settled_record(opened: Any, details: JobDetails) -> dict[str, Any] | None:
     )
 
 
-def _run(launch: LaunchSummary) -> dict[str, Any]:
+def _run_as_dict(launch: LaunchSummary, run: RunFiles) -> dict[str, Any]:
     """Return what the folder of a launch says: which attempt it is, where it goes on from, what custodian did."""
-    from cathodeflow.calculators.attempt import read_attempt
-    from cathodeflow.errors import CalculationError
-
-    said: dict[str, Any] = {"launch_id": launch.launch_id, "attempt": None, "continues_from": None}
-    try:
-        attempt = read_attempt(launch.directory)
-    except CalculationError as error:
-        said["unreadable"] = str(error)
-    else:
-        said |= {"attempt": attempt.number, "continues_from": attempt.continue_from}
-    return said | {"custodian": _custodian_in(launch.directory)}
-
-
-def _custodian_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Read custodian's logs in a launch folder and the folders of its runs, a run's name to what was done to it."""
-    from cathodeflow.calculators.vasp.results import custodian_folders, interventions_in
-
-    return {
-        str(run.relative_to(folder)): [done.model_dump() for done in interventions_in(run)]
-        for run in custodian_folders(folder)
-    }
+    said: dict[str, Any] = {"launch_id": launch.launch_id, "attempt": run.attempt, "custodian": run.custodian}
+    said["continues_from"] = run.continues_from or None
+    return said | ({"unreadable": run.trouble} if run.trouble else {})
 
 
 def _as_dict(details: JobDetails) -> dict[str, Any]:
@@ -157,29 +158,33 @@ def _print(
     details: JobDetails,
     attempts: list[dict[str, Any]],
     record: dict[str, Any] | None,
-    runs: list[dict[str, Any]],
+    runs: list[RunFiles],
     log: list[str],
 ) -> None:
-    from cathodeflow.cli.output import duration, say, text_of
+    from cathodeflow.cli.output import duration, say
 
     job = details.job
     say(f"job        {job.fw_id} {job.name}")
     say(f"state      {job.state}")
     say(f"campaign   {job.campaign}, {job.kind} {job.key}")
     say(f"uuid       {', '.join(details.uuids) or '-'}")
-    for launch, run in zip(details.launches, runs, strict=True):
+    _print_again(details, record)
+    _print_earlier("launch", len(details.launches) - len(runs))
+    for launch, run in zip(details.launches[-STARTS_SHOWN:], runs, strict=True):
         ran = f"ran {duration(launch.runtime_s)}" if launch.runtime_s is not None else "not ended"
-        say(f"launch     {launch.launch_id} {launch.state}, started {text_of(launch.started)}, {ran}, {launch.host}")
+        where = f", {launch.host}" if launch.host else ""
+        say(f"launch     {launch.launch_id} {launch.state}, started {_short(launch.started)}, {ran}{where}")
         say(f"           {launch.directory}")
         _print_run(run, settled=record is not None and launch.state == "COMPLETED")
     if not details.launches and job.state == "FIZZLED":
         say("launch     none: the worker could not even import the job's module; see `cflow doctor`")
-    for attempt in attempts:
+    _print_earlier("attempt", len(attempts) - STARTS_SHOWN)
+    for attempt in attempts[-STARTS_SHOWN:]:
         say(f"attempt    {attempt['attempt']} {attempt['reason']}: {attempt['message']}")
         say(f"           then {attempt['action']} ({'; '.join(attempt['considered'])})")
     if record is not None:
         _print_record(record)
-    if details.error:
+    if details.error and not _is_in(log, details.error):
         say("error")
         for line in details.error.rstrip().splitlines():
             say(f"  {line}")
@@ -189,15 +194,43 @@ def _print(
             say(f"  {line}")
 
 
-def _print_run(run: dict[str, Any], *, settled: bool) -> None:
+def _print_again(details: JobDetails, record: dict[str, Any] | None) -> None:
+    """Print why a job failed, and how it is run again."""
+    from cathodeflow.cli.output import say
+    from cathodeflow.dispatch.workflows import reported_failure
+
+    job = details.job
+    if job.state == "FIZZLED":
+        reported = reported_failure(details)
+        say(f"failed     {reported.reason}: {reported.message}")
+    given_up = record is not None and record.get("outcome") == "quarantined"
+    if job.campaign is not None and (job.state == "FIZZLED" or given_up):
+        driver = "" if given_up else "by the driver while attempts are left; by hand: "
+        say(f"again      {driver}cflow resubmit -c {job.campaign} --kind {job.kind} --key {job.key}")
+
+
+def _print_earlier(what: str, number: int) -> None:
+    from cathodeflow.cli.output import say
+
+    if number > 0:
+        say(f"{what:<10} {number} earlier; --json has all")
+
+
+def _is_in(log: list[str], error: str) -> bool:
+    """Whether the log that is printed below ends with the error."""
+    last = error.strip().splitlines()[-1].strip()
+    return any(line.strip() == last for line in log)
+
+
+def _print_run(run: RunFiles, *, settled: bool) -> None:
     """Print what a launch folder says; a settled launch's interventions are in the record, with all before them."""
     from cathodeflow.cli.output import say
 
-    if "unreadable" in run:
-        say(f"           {run['unreadable']}")
-    if run["continues_from"] is not None:
-        say(f"           attempt {run['attempt']}, continues from {run['continues_from']}")
-    for folder, done in {} if settled else run["custodian"].items():
+    if run.trouble:
+        say(f"           {run.trouble}")
+    if run.continues_from:
+        say(f"           attempt {run.attempt}, continues from {run.continues_from}")
+    for folder, done in {} if settled else run.custodian.items():
         where = "" if folder == "." else f" in {folder}"
         say(f"custodian  {_what_was_done(done)}{where}")
         for intervention in done:
@@ -263,17 +296,8 @@ def _check_kind(kind: str) -> None:
         raise typer.BadParameter(f"{kind} is no kind of job: there are {', '.join(JobKind)}", param_hint="--kind")
 
 
-def _short(moment: Any) -> Any:
-    """FireWorks keeps times as text to the microsecond."""
-    return moment.replace("T", " ")[:19] if isinstance(moment, str) else moment
+def _short(moment: Any) -> str:
+    """Write a time to the second; FireWorks keeps some as text to the microsecond."""
+    from cathodeflow.cli.output import text_of
 
-
-def _tail(path: Path | None, lines: int) -> list[str]:
-    """Return the last lines of a file, reading no more than its end."""
-    if path is None or not lines:
-        return []
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(size - LOG_TAIL_BYTES, 0))
-        text = file.read().decode("utf-8", errors="replace")
-    return text.splitlines()[-lines:]
+    return moment.replace("T", " ")[:19] if isinstance(moment, str) else text_of(moment)

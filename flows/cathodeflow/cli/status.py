@@ -123,6 +123,8 @@ def _text(report: StatusReport) -> list[str]:
         f"  elapsed     {duration(report.elapsed_s)}"
         + (f", about {duration(report.eta_s)} left" if report.eta_s else ""),
     ]
+    if counts["failed"] or counts["quarantined"]:
+        lines.append("  failures    `cflow resubmit --dry-run` lists them with their reasons")
     lines += [f"  surrogate   {_surrogate_line(surrogate)}" for surrogate in report.surrogates]
     if report.best_candidates:
         lines.append(f"  best        ({report.best_from})")

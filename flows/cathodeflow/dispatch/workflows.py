@@ -107,15 +107,16 @@ def failure_of(project: Project, fw_id: int) -> ReportedFailure:
     A Firework that FireWorks fizzled without launching it (its module could not be imported) has no launch; that is
     said in words, for FireWorks itself says nothing.
     """
-    return _reported(firework_details(project, fw_id))
+    return reported_failure(firework_details(project, fw_id))
 
 
 def failures_of(project: Project, fw_ids: Sequence[int]) -> dict[int, ReportedFailure]:
     """Return the same of many Fireworks, in few queries; those that are not there are left out."""
-    return {details.job.fw_id: _reported(details) for details in last_launches(project, fw_ids)}
+    return {details.job.fw_id: reported_failure(details) for details in last_launches(project, fw_ids)}
 
 
-def _reported(details: JobDetails) -> ReportedFailure:
+def reported_failure(details: JobDetails) -> ReportedFailure:
+    """Return the same of a Firework that was read with its launches."""
     if not details.launches:
         return ReportedFailure(
             "calculation_error",

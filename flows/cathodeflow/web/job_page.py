@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from cathodeflow.campaign.launch_files import log_tail, read_run
 from cathodeflow.dispatch.jobs import LAUNCHES, WORKFLOWS, JobDetails, firework_details
 from cathodeflow.records.outcomes import JobKind
 from cathodeflow.web import scope
-from cathodeflow.web.job_files import log_tail, read_run
 from cathodeflow.web.rendering import answer
 
 PARTS = ("job_standing", "job_actions", "job_starts", "job_attempts", "job_record", "job_log")
@@ -45,7 +45,9 @@ def job(fw_id: int) -> Response:
         job=summary,
         name=summary.campaign,
         candidate=candidate_key(summary.kind, summary.key),
-        starts=[(launch, read_run(launch), slurm_id(processes.get(launch.launch_id, {}))) for launch in shown],
+        starts=[
+            (launch, read_run(launch.directory), slurm_id(processes.get(launch.launch_id, {}))) for launch in shown
+        ],
         hidden_starts=len(details.launches) - len(shown),
         attempts=sorted(attempts, key=lambda entry: entry["attempt"]),
         record=record,

@@ -99,9 +99,68 @@ def test_resubmitting_dry_and_in_earnest(cflow: Cflow, failed: Path, tmp_path: P
     assert "has gone back to stage label" in cflow("resubmit", "-p", folder, "--reason", "calculation_error").stdout
     status = json.loads(cflow("status", "-p", folder, "--json").stdout)
     assert (status["state"], status["labels"]["quarantined"]) == ("running", 0)
-    assert "Nothing to resubmit" in cflow("resubmit", "-p", folder).stdout
+    assert "Nothing to resubmit matches. Nothing has failed." in cflow("resubmit", "-p", folder).stdout
+    took_back = cflow("resubmit", "-p", folder, "--undo", "--dry-run")
+    assert "Would take back resubmission 1" in took_back.stdout
+    assert "is stopped again, as it was" in cflow("resubmit", "-p", folder, "--undo").stdout
+    with pytest.raises(CampaignError, match="was taken back already"):
+        cflow("resubmit", "-p", folder, "--undo")
     with pytest.raises(DefinitionError, match="there are"):
         cflow("resubmit", "-p", folder, "--reason", "bad luck")
+
+
+def test_a_resubmission_is_asked_for_in_the_words_of_people(cflow: Cflow, failed: Path, tmp_path: Path):
+    folder = shutil.copytree(failed, tmp_path / "copy")
+    none = cflow("resubmit", "-p", folder, "--reason", "oom", "--memory", "2x", "--dry-run").stdout
+    assert "Nothing to resubmit matches. What failed: " in none
+    assert "calculation_error" in none
+    asked = cflow("resubmit", "-p", folder, "--reason", "Calculation-Error", "--memory", "2", "--anew", "--dry-run")
+    assert "1x → 2x" in asked.stdout
+    assert ", anew" in asked.stdout
+    assert "none of this project has yet" in asked.stderr
+    with pytest.raises(DefinitionError, match="did you mean oom"):
+        cflow("resubmit", "-p", folder, "--reason", "ooom")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--memory", "0x"], "is no factor such as 2x"),
+        (["--time", "long"], "is no factor such as 2x"),
+        (["--undo", "--reason", "oom"], "takes back the last resubmission whole"),
+    ],
+)
+def test_what_a_resubmission_cannot_mean_is_a_usage_error(cflow: Cflow, failed: Path, wrong: list[str], said: str):
+    result = cflow("resubmit", "-p", failed, *wrong)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_job_that_did_not_fail_is_refused_by_name(cflow: Cflow, failed: Path):
+    jobs = json.loads(cflow("jobs", "list", "-p", failed, "--state", "COMPLETED", "--json").stdout)
+    with pytest.raises(CampaignError, match=rf"{jobs[0]['key']} has not failed: job {jobs[0]['fw_id']} is COMPLETED"):
+        cflow("resubmit", "-p", failed, "--key", jobs[0]["key"])
+    with pytest.raises(CampaignError, match="has no job of key nothing"):
+        cflow("resubmit", "-p", failed, "--key", "nothing")
+
+
+def test_failed_jobs_are_listed_with_their_reason(cflow: Cflow, failed: Path):
+    listed = cflow("jobs", "list", "-p", failed, "--state", "fizzled")
+    assert "calculation_error" in listed.stdout
+    assert "cflow resubmit --dry-run" in listed.stderr
+    assert "cflow resubmit --dry-run" in cflow("status", "-p", failed).stdout
+    every = json.loads(cflow("jobs", "list", "-p", failed, "--json", "--limit", 0).stdout)
+    wrong = json.loads(cflow("jobs", "list", "-p", failed, "--reason", "calculation-error", "--json").stdout)
+    assert wrong == [job for job in every if job["state"] == "FIZZLED"]
+    assert {job["reason"] for job in every if job["state"] != "FIZZLED"} == {None}
+    assert "no job matches" in cflow("jobs", "list", "-p", failed, "--reason", "oom").stderr
+
+
+def test_a_failed_job_says_why_and_how_it_is_run_again(cflow: Cflow, failed: Path):
+    (job, *_) = json.loads(cflow("jobs", "list", "-p", failed, "--reason", "calculation_error", "--json").stdout)
+    shown = cflow("jobs", "show", job["fw_id"], "-p", failed).stdout
+    assert "failed     calculation_error: rehearsed failure of V4Mo4\n" in shown
+    assert f"cflow resubmit -c trial --kind label --key {job['key']}\n" in shown
 
 
 def test_pausing_and_resuming(cflow: Cflow, failed: Path, tmp_path: Path):

@@ -93,36 +93,16 @@ def test_the_page_of_a_failed_job_says_what_was_considered_and_shows_its_log(sit
 
 
 def test_custodians_corrections_and_the_slurm_number_are_shown(site: Site, monkeypatch: pytest.MonkeyPatch):
+    from cathodeflow.campaign.launch_files import RunFiles
     from cathodeflow.web import job_page
-    from cathodeflow.web.job_files import RunFiles
 
-    done = {"folder": "relax 1", "handler": "VaspErrorHandler", "errors": ["brmix"], "changes": ["INCAR ISTART = 1"]}
-    monkeypatch.setattr(job_page, "read_run", lambda _: RunFiles(1, "", [done]))
+    done = {"handler": "VaspErrorHandler", "errors": ["brmix"], "changes": ["INCAR ISTART = 1"]}
+    monkeypatch.setattr(job_page, "read_run", lambda _: RunFiles(1, "", {"relax 1": [done]}))
     assert job_page.slurm_id({"slurm_job_id": "7", "slurm_array_job_id": "5", "slurm_array_task_id": "3"}) == "5_3"
     assert job_page.slurm_id({"slurm_job_id": "7"}) == "7"
     job = site.project.select("fireworks", {"spec._campaign": SEEN, "state": "COMPLETED"}, limit=1)[0]
     said = text_of(site.viewer.get(f"/jobs/{job['fw_id']}").text)
     assert "VaspErrorHandler saw brmix: changed INCAR ISTART = 1" in said
-
-
-def test_custodians_log_is_read_from_the_folder_of_the_launch(tmp_path: Path):
-    import json
-
-    from cathodeflow.dispatch.jobs import LaunchSummary
-    from cathodeflow.web.job_files import log_tail, read_run
-
-    correction = {"errors": ["brmix"], "actions": [{"dict": "INCAR", "action": {"_set": {"ISTART": 1}}}]}
-    entry = {"job": {}, "corrections": [correction | {"handler": {"@class": "VaspErrorHandler", "@module": "m"}}]}
-    (tmp_path / "custodian.json").write_text(json.dumps([entry]))
-    log = tmp_path / "job.log"
-    log.write_text("\n".join(f"line {n}" for n in range(200_000)))
-    document = {"launch_id": 1, "state": "COMPLETED", "launch_dir": str(tmp_path)}
-    run = read_run(LaunchSummary.from_document(document))
-    assert [done["handler"] for done in run.interventions] == ["VaspErrorHandler"]
-    assert log_tail(log)[-1] == "line 199999"
-    assert len(log_tail(log)) == 60
-    gone = read_run(LaunchSummary.from_document(document | {"launch_dir": str(tmp_path / "gone")}))
-    assert "not on this machine" in gone.trouble
 
 
 def test_the_page_of_a_candidate_tells_its_whole_story(site: Site):

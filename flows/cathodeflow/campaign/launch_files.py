@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cathodeflow.calculators.attempt import read_attempt
-from cathodeflow.dispatch.jobs import LaunchSummary
 from cathodeflow.errors import CathodeflowError
 
 LOG_LINES = 60
@@ -25,47 +24,51 @@ class RunFiles:
         Which attempt ran there; None where it does not say.
     continues_from : str
         Folder that it goes on from; empty when it began anew.
-    interventions : list of (folder, handler, errors, changes)
-        What custodian did, run by run.
+    custodian : dict of str to list of dict
+        What custodian did (handler, errors, changes), by the folder of each run that it watched.
     trouble : str
         Why something of it could not be read.
     """
 
     attempt: int | None = None
     continues_from: str = ""
-    interventions: list[dict[str, Any]] = field(default_factory=list)
+    custodian: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     trouble: str = ""
 
+    @property
+    def interventions(self) -> list[dict[str, Any]]:
+        """What custodian did, each with its folder."""
+        return [{"folder": folder, **done} for folder, listed in self.custodian.items() for done in listed]
 
-def read_run(launch: LaunchSummary) -> RunFiles:
+
+def read_run(folder: Path) -> RunFiles:
     """Read what a launch folder says; a folder that is gone says nothing."""
-    if not launch.directory.is_dir():
+    if not folder.is_dir():
         return RunFiles(trouble="its folder is not on this machine, or was freed")
+    custodian: dict[str, list[dict[str, Any]]] = {}
     try:
-        attempt = read_attempt(launch.directory)
-        interventions = list(_interventions(launch.directory))
+        custodian = _custodian_in(folder)
+        attempt = read_attempt(folder)
     except CathodeflowError as error:
-        return RunFiles(trouble=str(error))
+        return RunFiles(custodian=custodian, trouble=str(error))
     except OSError as error:
-        return RunFiles(trouble=f"its folder cannot be read: {error.strerror}")
+        return RunFiles(custodian=custodian, trouble=f"its folder cannot be read: {error.strerror}")
     continued = "" if attempt.continue_from is None else str(attempt.continue_from)
-    return RunFiles(attempt.number, continued, interventions)
+    return RunFiles(attempt.number, continued, custodian)
 
 
-def _interventions(folder: Path) -> list[dict[str, Any]]:
+def _custodian_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
     from cathodeflow.calculators.vasp.results import custodian_folders, interventions_in
 
-    found = []
-    for run in custodian_folders(folder)[:MOST_RUNS]:
-        for done in interventions_in(run):
-            entry = {"handler": done.handler, "errors": list(done.errors), "changes": list(done.changes)}
-            found.append({"folder": str(run.relative_to(folder)), **entry})
-    return found
+    return {
+        str(run.relative_to(folder)): [done.model_dump() for done in interventions_in(run)]
+        for run in custodian_folders(folder)[:MOST_RUNS]
+    }
 
 
 def log_tail(path: Path | None, lines: int = LOG_LINES) -> list[str]:
-    """Return the last lines of a log; nothing where it is gone."""
-    if path is None:
+    """Return the last lines of a log; nothing where there is none."""
+    if path is None or not lines:
         return []
     try:
         with path.open("rb") as file:
