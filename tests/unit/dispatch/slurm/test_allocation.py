@@ -144,3 +144,28 @@ def test_a_worker_that_gave_up_waiting_for_the_store_is_not_started_again(
 ) -> None:
     monkeypatch.setattr(allocation, "LIVED_S", 0.0)
     assert run_with(tmp_path, monkeypatch, f"raise SystemExit({STORE_AWAY})").restarts == 0
+
+
+@pytest.mark.parametrize(("how", "noted"), [("raise SystemExit(3)", [3]), ("os.kill(os.getpid(), signal.SIGKILL)", [])])
+def test_in_an_ending_allocation_an_exit_is_the_jobs_and_a_signal_is_slurms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, noted: list[int]
+) -> None:
+    program = (
+        "import os, pathlib, signal, sys, time\n"
+        "asked = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: asked.append(1))\n"
+        "pathlib.Path('ready').touch()\n"
+        "while not asked: time.sleep(0.01)\n"
+        f"{how}\n"
+    )
+    ask = allocation.Allocation.ask_to_end
+    tend = allocation.Allocation._tend
+
+    def asked_when_ready(self: Allocation, slot: allocation.Slot) -> None:
+        if Path("ready").exists():
+            ask(self)
+        tend(self, slot)
+
+    monkeypatch.setattr(allocation.Allocation, "_tend", asked_when_ready)
+    run_with(tmp_path, monkeypatch, program)
+    assert [note["exit_code"] for note in notes(tmp_path)] == noted
