@@ -112,6 +112,7 @@ def dft_rows(
     host: Host,
     elements: Sequence[str],
     labels: int,
+    validated: int,
     measured: Mapping[str, Calibration],
     cores: int,
 ) -> tuple[DftRow, ...]:
@@ -127,6 +128,8 @@ def dft_rows(
         Those of the substitution space.
     labels : int
         Relaxations for training.
+    validated : int
+        Compositions that are validated at most.
     measured : mapping of str to Calibration
         By kind of run; empty where nothing was measured.
     cores : int
@@ -138,7 +141,6 @@ def dft_rows(
         In the order of the stages.
     """
     parameters = parameters_of(definition)
-    validated = 2 * definition.validation.per_list + 1 if definition.validation.per_list else 0
     pricing = _Pricing(definition, parameters, cores)
     framework = {site.specie.symbol for level in host.levels for site in level.structure}
     cells = [cell_of_level(level, elements, parameters.preset) for level in host.levels]

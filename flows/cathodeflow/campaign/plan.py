@@ -12,6 +12,7 @@ from cathodeflow.campaign import dft_costs
 from cathodeflow.campaign.definition_file import substituents
 from cathodeflow.campaign.dft_costs import PAPER_CORES, WorkedExample, worked_example
 from cathodeflow.campaign.dft_plan import Calibration, DftRow, dft_rows, parameters_of
+from cathodeflow.campaign.policy import most_validated
 from cathodeflow.campaign.unit_costs import REFERENCE_ATOMS, UnitCosts, relaxation_scale, training_scale
 from cathodeflow.records.outcomes import JobKind, Stage, Target
 
@@ -72,7 +73,9 @@ class Plan:
         return sum(self.core_hours.values())
 
 
-def count_jobs(definition: CampaignDefinition, n_candidates: int, n_elements: int, n_levels: int) -> dict[str, int]:
+def count_jobs(
+    definition: CampaignDefinition, n_candidates: int, n_elements: int, n_levels: int, n_validated: int
+) -> dict[str, int]:
     """Count the workflows of a campaign per kind.
 
     Parameters
@@ -85,6 +88,8 @@ def count_jobs(definition: CampaignDefinition, n_candidates: int, n_elements: in
         Elements that need a reference: substituents and framework.
     n_levels : int
         Working-ion levels.
+    n_validated : int
+        Compositions that are validated at most.
 
     Returns
     -------
@@ -94,7 +99,7 @@ def count_jobs(definition: CampaignDefinition, n_candidates: int, n_elements: in
     """
     rounds = definition.labels.rounds
     shards = ceil(n_candidates / definition.prediction.shard_size)
-    validated = (2 * definition.validation.per_list + 1) * n_levels if definition.validation.per_list else 0
+    validated = n_validated * n_levels
     branches = definition.followups.branches
     return {
         JobKind.REFERENCE: n_elements,
@@ -146,13 +151,15 @@ def make_plan(
     space = count_space(host, elements, ratios=definition.ratio_counts())
     candidates = space.distinct
     framework = {site.specie.symbol for level in host.levels for site in level.structure}
-    jobs = count_jobs(definition, candidates, len(framework | set(elements)), len(host.levels))
+    substituted = space.compositions - (host.substituted_element in elements)
+    validated = most_validated(definition.validation.per_list, substituted)
+    jobs = count_jobs(definition, candidates, len(framework | set(elements)), len(host.levels), validated)
     hours = _core_hours(definition, candidates, unit)
     rows: tuple[DftRow, ...] = ()
     cores = 1
     if definition.engine.name in PROGRAMS:
         cores = cores_per_run or _cores(definition)
-        rows = dft_rows(definition, host, elements, jobs[JobKind.LABEL], measured or {}, cores)
+        rows = dft_rows(definition, host, elements, jobs[JobKind.LABEL], validated, measured or {}, cores)
         for row in rows:
             hours[Stage(row.stage)] = hours.get(Stage(row.stage), 0.0) + row.core_hours
     else:

@@ -205,6 +205,20 @@ def next_stage(
     return (Stage.VALIDATE if shortlist else Stage.DONE), current_round
 
 
+def most_validated(per_list: int, substituted: int) -> int:
+    """Return how many compositions are validated at most: the best of both lists, and the pristine host beside them.
+
+    Parameters
+    ----------
+    per_list : int
+        Of the definition: the best of the noble and of the other list, each.
+    substituted : int
+        Compositions of the space, the pristine host not counted.
+    """
+    best = min(2 * per_list, substituted)
+    return best + 1 if best else 0
+
+
 def labels_of_round(total: int, rounds: int, current_round: int) -> int:
     """Return how many labels round `current_round` chooses: equal shares, the first takes the remainder."""
     share = total // rounds

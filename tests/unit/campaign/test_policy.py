@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cathodeflow.campaign.policy import JobView, StageSnapshot, decide, labels_of_round, next_stage
+from cathodeflow.campaign.policy import JobView, StageSnapshot, decide, labels_of_round, most_validated, next_stage
 from cathodeflow.campaign.resubmission import LONGEST_DELAY_S
 from cathodeflow.records.outcomes import Outcome, Reason, Stage
 
@@ -120,3 +121,8 @@ def test_the_rounds_share_out_all_labels(total: int, rounds: int) -> None:
     shares = [labels_of_round(total, rounds, number) for number in range(rounds)]
     assert sum(shares) == total
     assert max(shares) == shares[0]
+
+
+@pytest.mark.parametrize(("per_list", "substituted", "expected"), [(10, 3074, 21), (10, 2, 3), (0, 3074, 0), (3, 0, 0)])
+def test_no_more_is_validated_than_there_is(per_list: int, substituted: int, expected: int) -> None:
+    assert most_validated(per_list, substituted) == expected
