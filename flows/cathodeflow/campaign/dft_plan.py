@@ -87,6 +87,8 @@ class DftRow:
         What it stands on.
     written_bytes, kept_bytes : float
         Before and after `cflow gc`, compressed as atomate2 leaves them.
+    measured : int
+        Runs of this kind that it stands on; 0 for the model alone.
     """
 
     stage: str
@@ -97,6 +99,7 @@ class DftRow:
     basis: str
     written_bytes: float
     kept_bytes: float
+    measured: int = 0
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,8 @@ def _calibrated(row: DftRow, measured: Mapping[str, Calibration], engine: str) -
     own, relaxations = measured.get(row.kind), measured.get(RELAXATION)
     if own is not None:
         basis = f"{own.count} measured here, ×{own.ratio:.2g} of the {_stated(engine)}"
-        return replace(row, core_hours=row.core_hours * own.ratio, uncertainty=own.spread, basis=basis)
+        hours = row.core_hours * own.ratio
+        return replace(row, core_hours=hours, uncertainty=own.spread, basis=basis, measured=own.count)
     if relaxations is not None and engine == "vasp":
         basis = f"model, scaled ×{relaxations.ratio:.2g} as {relaxations.count} relaxations measured here"
         return replace(row, core_hours=row.core_hours * relaxations.ratio, basis=basis)

@@ -205,7 +205,7 @@ def _basis(rows: tuple[DftRow, ...], unit: UnitCosts) -> str:
     """Say where the costs come from: kinds of runs that were measured, with how many."""
     if not rows:
         return unit.basis
-    counted = {row.kind: row.basis.split()[0] for row in rows if "measured here, " in row.basis}
+    counted = {row.kind: row.measured for row in rows if row.measured}
     if not counted:
         return "stated"
     runs = ", ".join(f"{count} runs of kind {kind}" for kind, count in counted.items())
