@@ -60,10 +60,10 @@ def vasp_command() -> str:
 
 
 def lobster_command() -> str:
-    """Return how LOBSTER is started here."""
-    from cathodeflow.calculators.lobster.run import lobster_command as command
+    """Return how LOBSTER is started here, as `calculators.lobster.run`, whose import takes seconds, reads it."""
+    from atomate2.settings import Atomate2Settings
 
-    return command()
+    return str(Atomate2Settings().LOBSTER_CMD)
 
 
 def lacks(definition: CampaignDefinition, host: Host) -> list[Lack]:

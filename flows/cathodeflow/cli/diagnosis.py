@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cathodeflow.cli.fresh_process import FreshProcess
 from cathodeflow.errors import StoreError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PACKAGES_OF_NOTE = (
     "spglib",
 )
 LOW_DISK_BYTES = 2 * 1024**3
-IMPORT_TIMEOUT_S = 180
+PIP_TIMEOUT_S = 60.0
 
 
 class Health(StrEnum):
@@ -52,7 +52,7 @@ class Check:
     Attributes
     ----------
     room : str
-        What it belongs to: environment, models, engines, workers, project, definition.
+        What it belongs to: environment, hardware, models, engines, workers, project, definition.
     name : str
         What was looked at.
     health : Health
@@ -108,32 +108,29 @@ def _wrong_requirements() -> Iterator[str]:
             yield f"{requirement.name} {version} is outside {requirement.specifier}"
 
 
-def check_hardware() -> Iterator[Check]:
-    """Look at cores, threads and the accelerator."""
+def check_hardware(process: FreshProcess | None = None) -> Iterator[Check]:
+    """Look at cores, threads and the accelerator; loading torch takes seconds, which a fresh process spends."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        import torch
-    except ImportError as error:
+    found = (process or FreshProcess(torch=True)).torch()
+    if "error" in found:
         yield Check(
-            "environment",
+            "hardware",
             "torch",
             Health.BROKEN,
-            f"does not load: {_first_line(error)}",
+            f"does not load: {found['error'].splitlines()[0]}",
             "no relaxation, no surrogate",
             "install the tested versions: `make install`",
         )
         return
-    yield Check("environment", "cores", Health.OK, f"{cores} for this process; torch uses {torch.get_num_threads()}")
-    if torch.cuda.is_available():
-        yield Check("environment", "GPU", Health.OK, torch.cuda.get_device_name(0))
+    yield Check("hardware", "cores", Health.OK, f"{cores} for this process; torch uses {found['threads']}")
+    if found["gpu"] is not None:
+        yield Check("hardware", "GPU", Health.OK, found["gpu"])
     else:
-        yield Check(
-            "environment", "GPU", Health.OFF, "none that torch can use", "prediction and training run on the CPU"
-        )
+        yield Check("hardware", "GPU", Health.OFF, "none that torch can use", "prediction and training run on the CPU")
 
 
-def check_models() -> Iterator[Check]:
-    """Look at the pretrained network and the default potential."""
+def check_models(process: FreshProcess | None = None) -> Iterator[Check]:
+    """Look at the pretrained network, and load the default potential in a fresh process."""
     from cathodeflow.calculators.pretrained.megnet_2019 import weights_path
     from cathodeflow.settings import get_settings
 
@@ -149,19 +146,15 @@ def check_models() -> Iterator[Check]:
             "surrogates cannot be trained: a campaign stops after its first labels",
             "cflow model install megnet-2019",
         )
-    yield _check_potential()
-
-
-def _check_potential() -> Check:
-    command = [sys.executable, "-c", "from chgnet.model import CHGNet; CHGNet.load(verbose=False, use_device='cpu')"]
-    said = _run(command)
+    said = (process or FreshProcess(potential=True)).potential()
     if said is None:
-        return Check("models", "chgnet-0.3.0", Health.OK, "loads")
-    return Check(
+        yield Check("models", "chgnet-0.3.0", Health.OK, "loads")
+        return
+    yield Check(
         "models",
         "chgnet-0.3.0",
         Health.BROKEN,
-        f"does not load: {said}",
+        f"does not load: {said.splitlines()[0]}",
         "the engine mlff cannot relax anything",
         "reinstall chgnet in its tested version: `make install`",
     )
@@ -239,36 +232,13 @@ def check_definition(definition: CampaignDefinition, host: Host) -> Iterator[Che
         )
 
 
-def check_workers() -> Iterator[Check]:
+def check_workers(process: FreshProcess | None = None) -> Iterator[Check]:
     """Import every job module in a fresh process, as a worker does.
 
     FireWorks marks a job FIZZLED without a word when the process that checks it out cannot import its module.
     """
-    modules = ["jobflow.managers.fireworks", *_job_modules()]
-    script = (
-        "import importlib, json, sys\n"
-        "failed = {}\n"
-        "for name in json.loads(sys.argv[1]):\n"
-        "    try:\n"
-        "        importlib.import_module(name)\n"
-        "    except BaseException as error:\n"
-        "        failed[name] = f'{type(error).__name__}: {error}'\n"
-        "print('IMPORTS ' + json.dumps(failed))\n"
-    )
-    failed = {"the worker's Python": "no answer"}
-    try:
-        result = subprocess.run(
-            [sys.executable, "-c", script, json.dumps(modules)],
-            capture_output=True,
-            text=True,
-            timeout=IMPORT_TIMEOUT_S,
-            check=False,
-        )
-        answers = [line for line in result.stdout.splitlines() if line.startswith("IMPORTS ")]
-        if answers:
-            failed = json.loads(answers[-1].removeprefix("IMPORTS "))
-    except subprocess.TimeoutExpired:
-        failed = {"the worker's Python": f"no answer within {IMPORT_TIMEOUT_S} s"}
+    modules = worker_modules()
+    failed = (process or FreshProcess(modules)).broken_modules()
     if not failed:
         yield Check("workers", "job modules", Health.OK, f"all {len(modules)} import in a fresh process")
     for name, said in failed.items():
@@ -280,6 +250,11 @@ def check_workers() -> Iterator[Check]:
             "its jobs would end FIZZLED with no error and no log",
             "repair the environment that workers use",
         )
+
+
+def worker_modules() -> list[str]:
+    """Name what a worker imports before it runs a job."""
+    return ["jobflow.managers.fireworks", *_job_modules()]
 
 
 def _job_modules() -> list[str]:
@@ -296,7 +271,9 @@ def _job_modules() -> list[str]:
 
 def check_network() -> Iterator[Check]:
     """Ask pip for the index of the package the pretrained weights come from."""
-    said = _run([sys.executable, "-m", "pip", "index", "versions", "megnet", "--disable-pip-version-check"], timeout=60)
+    said = _run(
+        [sys.executable, "-m", "pip", "index", "versions", "megnet", "--disable-pip-version-check"], PIP_TIMEOUT_S
+    )
     if said is None:
         yield Check("environment", "package index", Health.OK, "reachable with pip")
     else:
@@ -389,23 +366,24 @@ def all_checks(
     folder: Path, *, online: bool, definition: CampaignDefinition | None = None, host: Host | None = None
 ) -> list[tuple[str, Callable[[], Iterator[Check]]]]:
     """Name the checks to run, in order, each with a function that runs it; a definition with its host adds its own."""
+    process = FreshProcess(worker_modules(), torch=True, potential=True)
     checks: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("Python and packages", check_python),
-        ("torch", check_hardware),
-        ("project folder", lambda: check_project(folder)),
+        ("project folder and store", lambda: check_project(folder)),
         ("programs", check_engines),
-        ("models", check_models),
-        ("job modules", check_workers),
+        ("job modules in a fresh process", lambda: check_workers(process)),
+        ("torch", lambda: check_hardware(process)),
+        ("models", lambda: check_models(process)),
     ]
     if definition is not None and host is not None:
         asked, built = definition, host
         checks.append(("definition", lambda: check_definition(asked, built)))
     if online:
-        checks.insert(2, ("package index", check_network))
+        checks.insert(1, ("package index", check_network))
     return checks
 
 
-def _run(command: list[str], timeout: float = IMPORT_TIMEOUT_S) -> str | None:
+def _run(command: list[str], timeout: float) -> str | None:
     """Run a command; returns None when it ends well, else its last line."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
@@ -414,7 +392,3 @@ def _run(command: list[str], timeout: float = IMPORT_TIMEOUT_S) -> str | None:
     if result.returncode == 0:
         return None
     return (result.stderr.strip().splitlines() or ["no message"])[-1]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

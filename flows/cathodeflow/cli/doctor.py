@@ -11,6 +11,8 @@ import typer
 from cathodeflow.cli.options import JsonOption, ProjectOption
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cathodeflow.cli.diagnosis import Check
 
 _MARKS = {"ok": "ok", "off": "off", "warning": "warning", "broken": "BROKEN"}
@@ -41,8 +43,8 @@ def doctor(
         definition, host = loaded.definition, load_host(loaded)
     found: list[Check] = []
     room = ""
-    for _name, run_check in all_checks(project, online=online, definition=definition, host=host):
-        for check in run_check():
+    for name, run_check in all_checks(project, online=online, definition=definition, host=host):
+        for check in _shown_waiting(name, run_check()):
             found.append(check)
             if as_json:
                 continue
@@ -58,6 +60,22 @@ def doctor(
     else:
         say("Everything that is needed is here.")
     raise typer.Exit(1 if broken else 0)
+
+
+def _shown_waiting(name: str, checks: Iterator[Check]) -> Iterator[Check]:
+    """Show a person at a terminal what is being looked at, until the next finding."""
+    import sys
+
+    told = sys.stderr.isatty()
+    while True:
+        if told:
+            typer.echo(f"  ...     {name}\r", err=True, nl=False)
+        check = next(checks, None)
+        if told:
+            typer.echo(f"{' ' * (len(name) + 10)}\r", err=True, nl=False)
+        if check is None:
+            return
+        yield check
 
 
 def _print(check: Check) -> None:

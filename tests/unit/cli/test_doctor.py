@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from cathodeflow.calculators.pretrained.megnet_2019 import weights_path
-from cathodeflow.cli import diagnosis
+from cathodeflow.cli import diagnosis, fresh_process
 from cathodeflow.cli.diagnosis import Health, check_engines, check_models, check_project, check_python, check_workers
+from cathodeflow.cli.fresh_process import FreshProcess
 from cathodeflow.errors import MissingDependencyError
 from cathodeflow.storage.connection import create_project
 
@@ -200,3 +201,26 @@ def test_launch_warns_of_a_network_that_is_not_installed(cflow: Cflow, bare: Pat
     assert result.exit_code == 0
     assert "Warning: megnet-2019 is not installed here" in result.stderr
     assert "cflow model install megnet-2019" in result.stderr
+
+
+def test_a_fresh_process_that_dies_says_its_last_words(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fresh_process, "_SCRIPT", "import sys; sys.exit('no room for torch')")
+    process = FreshProcess(["json"], torch=True, potential=True)
+    assert process.broken_modules() == {"the worker's Python": "no room for torch"}
+    assert by_name(diagnosis.check_hardware(process))["torch"].found == "does not load: no room for torch"
+    assert by_name(check_models(process))["chgnet-0.3.0"].health == Health.BROKEN
+
+
+def test_a_fresh_process_that_does_not_answer_is_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fresh_process, "_SCRIPT", "import time; time.sleep(60)")
+    monkeypatch.setattr(fresh_process, "TIMEOUT_S", 0.2)
+    assert "no answer within" in str(FreshProcess(torch=True).torch()["error"])
+
+
+def test_a_person_sees_what_is_looked_at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    from cathodeflow.cli import doctor
+
+    check = diagnosis.Check("models", "megnet", Health.OK, "installed")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert list(doctor._shown_waiting("models", iter([check]))) == [check]
+    assert "...     models\r" in capsys.readouterr().err
