@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.event_log import Line, change_and_tell
@@ -104,7 +104,7 @@ def go_on(project: Project, message: str) -> None:
         _change(project, name, lambda campaign: _awake(campaign, message))
 
 
-Change = tuple[dict[str, object], Line]
+Change = tuple[dict[str, Any], Line]
 
 
 def _at_rest(campaign: CampaignRecord, message: str) -> Change | None:
@@ -119,7 +119,7 @@ def _awake(campaign: CampaignRecord, message: str) -> Change | None:
     before = campaign.before_move
     if before is None:
         return None
-    changes: dict[str, object] = {"before_move": None}
+    changes: dict[str, Any] = {"before_move": None}
     if campaign.state == CampaignState.STOPPED:  # else a person has resumed it since
         changes |= {"state": before.state.value, "message": before.message}
     return changes, Line(MOVED, message)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cathodeflow.cli.options import JsonOption, ProjectOption
-
-if TYPE_CHECKING:
-    from cathodeflow.storage.collections import IndexSpec
-    from cathodeflow.storage.connection import Project
 
 TargetOption = Annotated[
     str | None,
@@ -43,18 +39,6 @@ def build(help_style: Literal["rich"] | None) -> typer.Typer:
     app.command("upgrade")(upgrade)
     app.command("repair")(repair)
     return app
-
-
-def _declared(project: Project) -> tuple[IndexSpec, ...]:
-    from cathodeflow.dispatch.jobs import INDEXES as DISPATCH
-    from cathodeflow.dispatch.slurm.submissions import INDEXES as SUBMISSIONS
-    from cathodeflow.storage.collections import INDEXES
-
-    if project.file is not None:
-        return (*INDEXES, *SUBMISSIONS, *DISPATCH)
-    from cathodeflow.dispatch.server_launchpad import SERVER_INDEXES
-
-    return (*INDEXES, *SUBMISSIONS, *SERVER_INDEXES)
 
 
 def info(project: ProjectOption = Path(), json: JsonOption = False) -> None:
@@ -92,6 +76,7 @@ def migrate(
     from cathodeflow.cli.output import note, print_json, say
     from cathodeflow.cli.selection import open_existing
     from cathodeflow.settings import get_settings
+    from cathodeflow.storage.collections import declared
     from cathodeflow.storage.connection import open_target
 
     setting = get_settings().store_uri
@@ -110,7 +95,7 @@ def migrate(
     def waits(what: str) -> None:
         note(f"waiting: {what}")
 
-    copied = move_project(source, target, _declared(target), wait=wait, on_wait=waits, on_progress=progress)
+    copied = move_project(source, target, declared(target), wait=wait, on_wait=waits, on_progress=progress)
     if json:
         print_json([asdict(one) for one in copied])
     else:
@@ -129,10 +114,11 @@ def upgrade(project: ProjectOption = Path()) -> None:
     """Make the indexes that this version declares, and bring documents of older versions up to it."""
     from cathodeflow.cli.output import say
     from cathodeflow.cli.selection import open_existing
+    from cathodeflow.storage.collections import declared
     from cathodeflow.storage.upgrade import upgrade as bring_up
 
     opened = open_existing(project)
-    done = bring_up(opened, _declared(opened))
+    done = bring_up(opened, declared(opened))
     say(f"{done.indexes} indexes made, {done.documents} documents brought up")
 
 

@@ -9,30 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.errors import CampaignError
-from cathodeflow.storage.collections import IndexSpec
+from cathodeflow.storage import collections as names
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
-FIREWORKS = "fireworks"
-LAUNCHES = "launches"
-WORKFLOWS = "workflows"
+FIREWORKS = names.FIREWORKS
+LAUNCHES = names.LAUNCHES
+WORKFLOWS = names.WORKFLOWS
 LOG_NAME = "job.log"
 _BATCH = 500
-NATURAL_KEY = ("metadata.campaign", "metadata.kind", "metadata.key", "metadata.attempt")
-
-INDEXES: tuple[IndexSpec, ...] = (
-    IndexSpec(FIREWORKS, (("fw_id", 1),), unique=True),
-    IndexSpec(FIREWORKS, (("launches", 1),)),
-    # What a worker claims: the first READY one of its campaign, highest priority first, oldest first among equals.
-    IndexSpec(FIREWORKS, (("state", 1), ("spec._campaign", 1), ("spec._priority", -1), ("spec._category", 1))),
-    IndexSpec(FIREWORKS, (("spec._campaign", 1), ("spec._kind", 1), ("state", 1))),
-    IndexSpec(LAUNCHES, (("launch_id", 1),), unique=True),
-    IndexSpec(LAUNCHES, (("fw_id", 1),)),
-    IndexSpec(LAUNCHES, (("state", 1),)),
-    IndexSpec(WORKFLOWS, (("nodes", 1),)),
-    IndexSpec(WORKFLOWS, tuple((path, 1) for path in NATURAL_KEY), unique=True, sparse=True),
-)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import GRIDFS_FALLBACK_COLLECTION, LaunchPad, get_fw_logger
 from pymongo.errors import DuplicateKeyError
 
-from cathodeflow.dispatch.jobs import FIREWORKS, INDEXES
-from cathodeflow.storage.collections import CAMPAIGNS, ensure_indexes
+from cathodeflow.storage.collections import CAMPAIGNS, FIREWORKS, FIREWORKS_INDEXES, ensure_indexes
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -111,7 +110,7 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
 
     def tuneup(self, bkground: bool = True) -> None:
         """Make the indexes of FireWorks' collections: fewer than FireWorks asks for, as each costs writes."""
-        ensure_indexes(self.project, INDEXES)
+        ensure_indexes(self.project, FIREWORKS_INDEXES)
 
     def prepare(self) -> None:
         """Make indexes and counters unless they are there."""

@@ -20,24 +20,13 @@ from fireworks.core.firework import Firework, FWAction, Launch, Workflow
 from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import LockedWorkflowError
 
-from cathodeflow.dispatch.jobs import FIREWORKS, INDEXES, WORKFLOWS
 from cathodeflow.dispatch.launchpad import ProjectLaunchPad
 from cathodeflow.dispatch.workflow_lock import WorkflowLock, lock_or_join, moment, pack, this_process, write_pending
-from cathodeflow.storage.collections import CAMPAIGNS, IndexSpec, ensure_indexes
+from cathodeflow.storage.collections import CAMPAIGNS, SERVER_FIREWORKS_INDEXES, ensure_indexes
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
-SERVER_INDEXES: tuple[IndexSpec, ...] = (
-    *(spec for spec in INDEXES if spec != IndexSpec(WORKFLOWS, (("nodes", 1),))),
-    # A firework is in one workflow. Each condition under which one document is written has its very own unique index:
-    # MongoDB would do with fewer, mongo-java-server uses an index only for exactly its fields.
-    IndexSpec(WORKFLOWS, (("nodes", 1),), unique=True),
-    IndexSpec(WORKFLOWS, (("nodes", 1), ("locked.token", 1)), unique=True),
-    IndexSpec(WORKFLOWS, (("locked.token", 1),), unique=True, sparse=True),
-    IndexSpec(FIREWORKS, (("fw_id", 1), ("state", 1)), unique=True),
-    IndexSpec(FIREWORKS, (("claimed_by.token", 1),), unique=True, sparse=True),
-)
 BULK = 200  # workflows written together
 PAGE = 1000  # jobs seen at one look through the queue
 PAGE_S = 1.0  # for so long a job of higher priority may wait behind those seen
@@ -78,7 +67,7 @@ class ServerLaunchPad(ProjectLaunchPad):
 
     def tuneup(self, bkground: bool = True) -> None:
         """Make the indexes of FireWorks' collections."""
-        ensure_indexes(self.project, SERVER_INDEXES)
+        ensure_indexes(self.project, SERVER_FIREWORKS_INDEXES)
 
     def prepare(self) -> None:
         """Make indexes and counters unless they are there; several processes may."""

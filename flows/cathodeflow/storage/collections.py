@@ -24,6 +24,10 @@ ATTEMPTS = "attempts"
 OUTPUTS = "outputs"
 OUTPUTS_DATA = "outputs_data"
 BLOBS = "blobs"
+SUBMISSIONS = "submissions"
+FIREWORKS = "fireworks"
+LAUNCHES = "launches"
+WORKFLOWS = "workflows"
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,50 @@ INDEXES: tuple[IndexSpec, ...] = (
     _ascending(OUTPUTS_DATA, "blob_uuid"),
     _ascending(OUTPUTS_DATA, "job_uuid"),
 )
+
+
+SUBMISSION_INDEXES: tuple[IndexSpec, ...] = (
+    IndexSpec(SUBMISSIONS, (("seat", 1),), unique=True, sparse=True),
+    IndexSpec(SUBMISSIONS, (("waiting_seat", 1),), unique=True, sparse=True),
+    _ascending(SUBMISSIONS, "open", "site"),
+    # Sparse: only jobs that ran out of something carry the keys, and each tick asks for them. An index on category and
+    # kind would serve the counts of each tick, but the embedded store then claims by it and sorts all READY jobs.
+    IndexSpec(FIREWORKS, (("spec._time_factor", 1),), sparse=True),
+    IndexSpec(FIREWORKS, (("spec._memory_factor", 1),), sparse=True),
+)
+
+NATURAL_KEY = ("metadata.campaign", "metadata.kind", "metadata.key", "metadata.attempt")
+"""What names a workflow; adding it twice is harmless."""
+
+FIREWORKS_INDEXES: tuple[IndexSpec, ...] = (
+    IndexSpec(FIREWORKS, (("fw_id", 1),), unique=True),
+    _ascending(FIREWORKS, "launches"),
+    # What a worker claims: the first READY one of its campaign, highest priority first, oldest first among equals.
+    IndexSpec(FIREWORKS, (("state", 1), ("spec._campaign", 1), ("spec._priority", -1), ("spec._category", 1))),
+    _ascending(FIREWORKS, "spec._campaign", "spec._kind", "state"),
+    IndexSpec(LAUNCHES, (("launch_id", 1),), unique=True),
+    _ascending(LAUNCHES, "fw_id"),
+    _ascending(LAUNCHES, "state"),
+    _ascending(WORKFLOWS, "nodes"),
+    IndexSpec(WORKFLOWS, tuple((path, 1) for path in NATURAL_KEY), unique=True, sparse=True),
+)
+
+SERVER_FIREWORKS_INDEXES: tuple[IndexSpec, ...] = (
+    *(spec for spec in FIREWORKS_INDEXES if spec != _ascending(WORKFLOWS, "nodes")),
+    # A firework is in one workflow. Each condition under which one document is written has its very own unique index:
+    # MongoDB would do with fewer, mongo-java-server uses an index only for exactly its fields.
+    IndexSpec(WORKFLOWS, (("nodes", 1),), unique=True),
+    IndexSpec(WORKFLOWS, (("nodes", 1), ("locked.token", 1)), unique=True),
+    IndexSpec(WORKFLOWS, (("locked.token", 1),), unique=True, sparse=True),
+    IndexSpec(FIREWORKS, (("fw_id", 1), ("state", 1)), unique=True),
+    IndexSpec(FIREWORKS, (("claimed_by.token", 1),), unique=True, sparse=True),
+)
+
+
+def declared(project: Project) -> tuple[IndexSpec, ...]:
+    """Return all indexes that a project's kind of store shall have."""
+    of_fireworks = SERVER_FIREWORKS_INDEXES if project.file is None else FIREWORKS_INDEXES
+    return (*INDEXES, *SUBMISSION_INDEXES, *of_fireworks)
 
 
 def ensure_indexes(project: Project, specs: tuple[IndexSpec, ...] = INDEXES) -> None:

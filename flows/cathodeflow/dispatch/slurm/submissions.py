@@ -14,26 +14,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from cathodeflow.dispatch.jobs import FIREWORKS
 from cathodeflow.dispatch.slurm.script import task_token
 from cathodeflow.records.document import Document, Moment, in_utc, now
-from cathodeflow.storage.collections import IndexSpec, ensure_indexes
+from cathodeflow.storage import collections as names
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.sites import Category
     from cathodeflow.storage.connection import Project
 
-SUBMISSIONS = "submissions"
 
-INDEXES: tuple[IndexSpec, ...] = (
-    IndexSpec(SUBMISSIONS, (("seat", 1),), unique=True, sparse=True),
-    IndexSpec(SUBMISSIONS, (("waiting_seat", 1),), unique=True, sparse=True),
-    IndexSpec(SUBMISSIONS, (("open", 1), ("site", 1))),
-    # Sparse: only jobs that ran out of something carry the keys, and each tick asks for them. An index on category and
-    # kind would serve the counts of each tick, but the embedded store then claims by it and sorts all READY jobs.
-    IndexSpec(FIREWORKS, (("spec._time_factor", 1),), sparse=True),
-    IndexSpec(FIREWORKS, (("spec._memory_factor", 1),), sparse=True),
-)
+SUBMISSIONS = names.SUBMISSIONS
 
 
 class SubmissionState(StrEnum):
@@ -115,13 +105,13 @@ class Budget:
 
     def seats(self, taken: Sequence[str | None], prefix: str, number: int) -> list[str]:
         """Return the names of the free seats."""
-        names = (f"{prefix}{self.site}/{self.category}/{place}" for place in range(number))
-        return [name for name in names if name not in set(taken)]
+        seats = (f"{prefix}{self.site}/{self.category}/{place}" for place in range(number))
+        return [seat for seat in seats if seat not in set(taken)]
 
 
 def prepare(project: Project) -> None:
     """Make the indexes, without which seats would not be unique."""
-    ensure_indexes(project, INDEXES)
+    names.ensure_indexes(project, names.SUBMISSION_INDEXES)
 
 
 def new_token() -> str:
