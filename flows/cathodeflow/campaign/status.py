@@ -186,8 +186,10 @@ def _stage_progress(project: Project, document: dict[str, Any], levels: dict[str
     if stage == Stage.ENUMERATE:
         return sum(levels.values()), 0
     if stage == Stage.REFERENCE:
-        mine = [entry for entry in project.select("references", {}) if _provenance(entry) == document["provenance"]]
-        return len(mine), sum(count_states(project, name, JobKind.REFERENCE).values())
+        # Other campaigns share the references of an engine.
+        elements = project.count_by(FIREWORKS, "spec._key", {"spec._campaign": name, "spec._kind": "reference"})
+        made = _count_ids(project, "references", [f"{document['provenance']}/{element}" for element in elements])
+        return made, len(elements)
     if stage == Stage.LABEL:
         chosen = document["selections"].get(str(number), [])
         return _count_ids(project, "labels", [f"{name}/{key}" for key in chosen]), len(chosen)
@@ -212,10 +214,6 @@ def _closing_progress(project: Project, document: dict[str, Any], n_levels: int)
         jobs = sum(count_states(project, name, JobKind.FOLLOW_UP).values())
         return project.count(FOLLOW_UPS, {"campaign": name}), jobs
     return 0, 0
-
-
-def _provenance(reference: Mapping[str, Any]) -> str:
-    return str(reference["_id"]).rpartition("/")[0]
 
 
 def _count_ids(project: Project, collection: str, ids: list[str]) -> int:

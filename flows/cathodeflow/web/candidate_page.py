@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 VERDICTS_SHOWN = 20
+MOST_WORKFLOWS = 20
 MOST_ATOMS = 2000
 STATES_OF_CRYSTAL = ("relaxed", "unrelaxed")
 
@@ -35,6 +36,7 @@ def candidate(name: str, key: str) -> Response:
     rounds = [f"{name}/r{number}/{key}" for number in range(campaign["round"] + 1)]
     chosen = {"campaign": name, "composition": composition}
     follow_ups = [entry for entry in project.select("follow_ups", chosen) if entry["key"] == key]
+    verdicts = _verdicts(project, chosen)
     label = project.get("labels", f"{name}/{key}")
     return answer(
         "candidate.html",
@@ -46,10 +48,10 @@ def candidate(name: str, key: str) -> Response:
         label=label,
         relaxation=None if label is None else label.get("relaxation"),
         predictions=sorted(project.select("predictions", {"_id": {"$in": rounds}}), key=lambda entry: entry["round"]),
-        verdicts=_verdicts(project, chosen),
+        verdicts=verdicts,
         validation=project.get("validations", f"{name}/{composition}"),
         follow_ups=[entry | {"found": finding(entry)} for entry in follow_ups],
-        siblings=_siblings(project, chosen, found["level"]),
+        siblings=_siblings(verdicts, found["level"]),
         jobs=_jobs(project, name, key),
         model_round=campaign["round"],
     )
@@ -68,18 +70,17 @@ def _verdicts(project: Project, chosen: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda entry: -entry["round"])
 
 
-def _siblings(project: Project, chosen: dict[str, Any], level: str) -> dict[str, str]:
+def _siblings(verdicts: list[dict[str, Any]], level: str) -> dict[str, str]:
     """Return the representative of the composition at every other level, as the last verdict has it."""
-    verdicts = _verdicts(project, chosen)[:1]
-    return {other: key for verdict in verdicts for other, key in verdict["representatives"].items() if other != level}
+    last = verdicts[0]["representatives"] if verdicts else {}
+    return {other: key for other, key in last.items() if other != level}
 
 
 def _jobs(project: Project, name: str, key: str) -> list[dict[str, Any]]:
-    nodes: list[int] = []
-    for kind in (JobKind.LABEL, JobKind.FOLLOW_UP):
-        chosen = {"metadata.campaign": name, "metadata.kind": kind.value, "metadata.key": key}
-        for workflow in project.select("workflows", chosen, limit=10):
-            nodes += workflow["nodes"]
+    kinds = [JobKind.LABEL.value, JobKind.FOLLOW_UP.value]
+    chosen = {"metadata.campaign": name, "metadata.kind": {"$in": kinds}, "metadata.key": key}
+    workflows = project.select("workflows", chosen, limit=MOST_WORKFLOWS)
+    nodes = [node for workflow in workflows for node in workflow["nodes"]]
     found = project.select(FIREWORKS, {"fw_id": {"$in": nodes}}) if nodes else []
     return sorted(
         (

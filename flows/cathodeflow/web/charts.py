@@ -14,6 +14,7 @@ from cathodeflow.web.throughput import Bar
 
 WIDTH, HEIGHT = 560, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 34
+_FEWEST_SLOTS = 12  # a campaign of three minutes is not three huge blocks
 _NAMES = {Target.FORMATION_ENERGY: "E_form", Target.RELAXATION_ENERGY: "E_relax"}
 
 
@@ -46,9 +47,10 @@ def throughput_chart(bars: Sequence[Bar]) -> Markup:
     if not bars:
         return Markup("")
     ticks = nice_ticks(max([1, *(bar.completed + bar.failed for bar in bars)]))
-    across = _Scale(0, len(bars), _LEFT, WIDTH - _RIGHT)
+    slots = max(len(bars), _FEWEST_SLOTS)
+    across = _Scale(0, slots, _LEFT, WIDTH - _RIGHT)
     up = _Scale(0, ticks[-1], HEIGHT - _BOTTOM, _TOP)
-    width = max((WIDTH - _LEFT - _RIGHT) / len(bars) - 1.5, 1.0)
+    width = max((WIDTH - _LEFT - _RIGHT) / slots - 1.5, 1.0)
     drawn = [_grid(ticks, up)]
     for number, bar in enumerate(bars):
         x, middle = across(number), up(bar.completed)
@@ -58,8 +60,13 @@ def throughput_chart(bars: Sequence[Bar]) -> Markup:
         if bar.failed:
             top = up(bar.completed + bar.failed)
             drawn.append(_bar("fill-bad", x, top, width, middle - top, words))
-    places = sorted({0, len(bars) // 2, len(bars) - 1})
-    drawn += [_label(across(n + 0.5), HEIGHT - 12, _moment(bars[n]), _anchor(n, len(bars))) for n in places]
+    last = len(bars) - 1
+    drawn.append(_label(across(0), HEIGHT - 12, _moment(bars[0]), "start"))
+    # A label is as wide as four of the fewest slots: the others are written where they do not touch.
+    if last >= 2 * slots // 3:
+        drawn.append(_label(across(last // 2 + 0.5), HEIGHT - 12, _moment(bars[last // 2]), "middle"))
+    if last > slots // 3 + 3:
+        drawn.append(_label(across(last + 1), HEIGHT - 12, _moment(bars[last]), "end"))
     return _svg("Ended launches over time", drawn)
 
 
@@ -102,10 +109,6 @@ def _means(models: Sequence[ModelRecord]) -> list[tuple[float, float]]:
 
 def _moment(bar: Bar) -> str:
     return f"{bar.begins:%d %b}" if bar.seconds >= 24 * 3600 else f"{bar.begins:%d %b %H:%M}"
-
-
-def _anchor(number: int, count: int) -> str:
-    return "start" if number == 0 and count > 1 else "end" if number == count - 1 and count > 1 else "middle"
 
 
 def _grid(ticks: Sequence[float], up: _Scale) -> Markup:

@@ -30,6 +30,8 @@ _LAUNCHPAD = "cathodeflow.launchpad"
 NAMES = (FIREWORKS_COLLECTION, WORKFLOWS, LAUNCHES)
 # A style sheet that the package does not hold, and fonts from a server elsewhere.
 _ELSEWHERE = re.compile(rb"""<link href="[^"]*font-awesome\.css"[^>]*>|@import url\(["']?(?:https?:)?//[^)]*\);?""")
+# Our policy runs no script in an attribute; without it the form asks for the page by itself.
+_HANDLER = b' onsubmit="return gotoPage(this);"'
 _JQUERY = "/static/vendor/jquery-3.7.1.min.js"
 _LINKS = re.compile(rb"""(?P<before>\b(?:href|src)=["']|getJSON\(")/(?=(?:fw|wf|report|reports|dashboard)?["'/])""")
 
@@ -123,7 +125,7 @@ def _mended(
 
 def _mend(page: bytes, mount: str, script: str, nonce: str) -> bytes:
     page = page.replace(b"//code.jquery.com/jquery.min.js", f"{script}{_JQUERY}".encode())
-    page = _ELSEWHERE.sub(b"", page)
+    page = _ELSEWHERE.sub(b"", page).replace(_HANDLER, b"")
     home = (
         f'<link rel="icon" href="data:,"></head><body><div class="container"><a href="{script}/">cathodeflow</a></div>'
     )

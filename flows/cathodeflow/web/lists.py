@@ -96,16 +96,13 @@ def _category(entry: dict[str, Any]) -> str:
 def _jobs_of_key(name: str, key: str, state: str, kind: str) -> list[dict[str, Any]]:
     """Read the jobs that make something, by the natural key of their workflows; a job's number is found too."""
     project = scope.project()
-    nodes: list[int] = []
-    # The key of a follow-up's workflow is the candidate's, its jobs' keys have the branch behind it.
-    for kind_of in [kind] if kind else list(JobKind):
-        chosen = {
-            "metadata.campaign": name,
-            "metadata.kind": str(kind_of),
-            "metadata.key": key.split("/", maxsplit=1)[0],
-        }
-        for workflow in project.select("workflows", chosen, limit=PAGE_ROWS):
-            nodes += workflow["nodes"]
+    chosen = {
+        "metadata.campaign": name,
+        "metadata.kind": {"$in": [str(kind_of) for kind_of in ([kind] if kind else JobKind)]},
+        # The key of a follow-up's workflow is the candidate's, its jobs' keys have the branch behind it.
+        "metadata.key": key.split("/", maxsplit=1)[0],
+    }
+    nodes = [node for workflow in project.select("workflows", chosen, limit=PAGE_ROWS) for node in workflow["nodes"]]
     if key.isascii() and key.isdigit() and int(key) < 2**53:
         nodes.append(int(key))
     found = project.select(FIREWORKS, {"fw_id": {"$in": nodes[:MOST_READ]}}) if nodes else []
