@@ -79,6 +79,16 @@ def test_images_are_pinned_and_ports_are_this_machines_own(name: str) -> None:
     assert "healthcheck" in service
 
 
+def test_the_server_is_healthy_only_once_it_knows_its_user() -> None:
+    """The image first starts a server without users, on loopback alone; it is asked by another name."""
+    service = SERVICES["mongodb"]
+    words = service["healthcheck"]["test"]
+    assert words[words.index("--host") + 1] == service["hostname"] == "mongodb"
+    assert {"MONGO_INITDB_ROOT_USERNAME", "MONGO_INITDB_ROOT_PASSWORD"} <= set(service["environment"])
+    assert service["volumes"] == ["mongodb_data:/data/db"]
+    assert "mongodb_data" in COMPOSE["volumes"]
+
+
 def test_every_variable_is_one_that_something_reads() -> None:
     asked = set(re.findall(r"\$\{(\w+)", FILE.read_text()))
     assert asked <= OWN | OF_THE_FILE
