@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings, RelaxedStructure
-from cathodeflow.calculators.threads import limit_threads
 from cathodeflow.errors import CalculationError, DefinitionError
 
 if TYPE_CHECKING:
@@ -60,14 +59,12 @@ class Engine:
         CalculationError
             The engine gave nothing usable; its `reason` says what kind.
         """
-        limit_threads()
         return self.relaxer(structure, replace(self.settings, relax_cell=relax_cell))
 
     def relax_phase(self, structure: Structure, place: str, *, relax_cell: bool = True) -> RelaxedStructure:
         """Relax a phase of an element; `place` names a folder for an engine that writes files, errors as `relax`."""
         if self.phase_relaxer is None:
             return self.relax(structure, relax_cell=relax_cell)
-        limit_threads()
         return self.phase_relaxer(structure, replace(self.settings, relax_cell=relax_cell), place)
 
 

@@ -7,6 +7,9 @@ import torch
 
 from cathodeflow.calculators.engines import engine, provenance, relaxation_settings
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings
+from cathodeflow.calculators.threads import limit_threads
+from cathodeflow.dispatch.worker import THREAD_VARIABLES
+from cathodeflow.dispatch.worker import limit_threads as give_threads
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.science.hosts.candidates import decorate
 from cathodeflow.science.hosts.host import load_packaged_host
@@ -60,10 +63,22 @@ def test_only_the_named_composition_fails():
 
 
 def test_a_worker_keeps_to_its_threads(monkeypatch):
-    monkeypatch.setenv("CATHODEFLOW_THREADS_PER_WORKER", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(2)
     engine({"name": "pair", "max_force": 1.0}).relax(decorate(HOST.level("Li1"), ["Fe"], 0))
     assert torch.get_num_threads() == 1
+
+
+def test_jobs_have_the_threads_that_their_worker_was_given(monkeypatch):
+    before = torch.get_num_threads()
+    for name in (*THREAD_VARIABLES, "CATHODEFLOW_THREADS_PER_WORKER"):
+        monkeypatch.setenv(name, "1")
+    give_threads(3)  # as a site with cores for three does
+    assert limit_threads() == torch.get_num_threads() == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("CATHODEFLOW_THREADS_PER_WORKER", "2")
+    assert limit_threads() == 2, "no worker: the setting"
+    torch.set_num_threads(before)
 
 
 def test_too_few_steps_are_told():

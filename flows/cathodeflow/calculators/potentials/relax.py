@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings, RelaxedStructure
+from cathodeflow.calculators.threads import limit_threads
 from cathodeflow.errors import CalculationError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def relax_with(
     """
     from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 
+    limit_threads()
     maker = ForceFieldRelaxMaker(
         force_field_name=calculator,
         calculator_kwargs=calculator_kwargs,
