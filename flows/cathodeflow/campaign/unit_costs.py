@@ -86,7 +86,7 @@ def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCost
 
     labels = project.database["labels"].find(
         {"outcome": Outcome.DONE.value, "origin.provenance": provenance(engine)},
-        {"campaign": 1, "relaxation.wall_s": 1, "relaxation.steps": 1, "relaxation.n_atoms": 1},
+        dict.fromkeys(("campaign", *(f"relaxation.{part}" for part in ("wall_s", "cores", "steps", "n_atoms"))), 1),
     )
     definitions = {entry["_id"]: entry["definition"] for entry in project.database["campaigns"].find({})}
     thresholds = {name: relaxation_settings(definition["engine"]).max_force for name, definition in definitions.items()}
@@ -95,7 +95,7 @@ def measured_unit_costs(project: Project, engine: Mapping[str, Any]) -> UnitCost
     for label in labels:
         relaxation, threshold = label["relaxation"], thresholds[label["campaign"]]
         n += 1
-        seconds += relaxation["wall_s"] * REFERENCE_ATOMS / relaxation["n_atoms"]
+        seconds += relaxation["wall_s"] * relaxation.get("cores", 1) * REFERENCE_ATOMS / relaxation["n_atoms"]
         calls += max(relaxation["steps"], 1)
         comparable += relaxation["steps"] / relaxation_scale(threshold)
     if not n:

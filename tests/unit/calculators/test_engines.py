@@ -65,8 +65,12 @@ def test_only_the_named_composition_fails():
 def test_a_worker_keeps_to_its_threads(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(2)
-    engine({"name": "pair", "max_force": 1.0}).relax(decorate(HOST.level("Li1"), ["Fe"], 0))
-    assert torch.get_num_threads() == 1
+    relaxed = engine({"name": "pair", "max_force": 1.0}).relax(decorate(HOST.level("Li1"), ["Fe"], 0))
+    assert torch.get_num_threads() == relaxed.cores == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    relaxed = engine({"name": "pair", "max_force": 1.0}).relax(decorate(HOST.level("Li1"), ["Fe"], 0))
+    assert torch.get_num_threads() == relaxed.cores == 2, "core-hours are wall time times these"
+    torch.set_num_threads(1)
 
 
 def test_jobs_have_the_threads_that_their_worker_was_given(monkeypatch):

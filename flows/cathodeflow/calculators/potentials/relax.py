@@ -58,7 +58,7 @@ def relax_with(
     """
     from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 
-    limit_threads()
+    threads = limit_threads()
     maker = ForceFieldRelaxMaker(
         force_field_name=calculator,
         calculator_kwargs=calculator_kwargs,
@@ -93,4 +93,5 @@ def relax_with(
         steps=max(counter.evaluations - 1, 0),
         converged=bool(result.converged),
         wall_s=wall_s,
+        cores=threads,
     )
