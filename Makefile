@@ -59,7 +59,7 @@ services: services-mongo services-slurm services-browser
 services-mongo:
 	@command -v javac >/dev/null && command -v mvn >/dev/null || { $(APT_GET) update -q && $(APT_GET) install -q -y --no-install-recommends openjdk-17-jdk-headless maven; }
 	mvn -q -B $(MAVEN_FLAGS) -f tests/services/mongo_wire/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(SERVICES)/mongo
-	javac -cp '$(SERVICES)/mongo/*' -d $(SERVICES)/mongo tests/services/mongo_wire/WireServer.java
+	javac -cp '$(SERVICES)/mongo/*' -d $(SERVICES)/mongo tests/services/mongo_wire/*.java
 
 # The tests start a cluster of their own from these programs, in a folder of its own; they need no running daemon.
 services-slurm:

@@ -37,12 +37,14 @@ def free_port() -> int:
 class MongoServer:
     """One server with its data in a folder; it can be killed and started again on the same port.
 
-    With a key and its certificate (PEM) it speaks TLS and nothing else.
+    With a key and its certificate (PEM) it speaks TLS and nothing else; with a user and a password it lets nobody else
+    in. mongo-java-server has no users: those are of the tests' own `UserBackend.java`.
     """
 
     folder: Path
     port: int = field(default_factory=free_port)
     tls: tuple[Path, Path] | None = None
+    user: tuple[str, str] | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,7 +60,7 @@ class MongoServer:
             data = self.folder / "data"
             data.mkdir(exist_ok=True)
             command = [mongod, "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1", "--quiet"]
-            return [*command, *self._mongods_tls()]
+            return [*command, *self._mongods_tls(), *(["--auth"] if self.user else [])]
         jars = os.pathsep.join(str(jar) for jar in sorted(JARS.glob("*.jar")))
         options = ["-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         return [
@@ -83,7 +85,11 @@ class MongoServer:
     def start(self) -> None:
         log = (self.folder if self.folder.exists() else self.folder.parent) / "server.log"
         with log.open("ab") as out:
-            self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, start_new_session=True)
+            known = {} if self.user is None else {"MONGO_USER": self.user[0], "MONGO_PASSWORD": self.user[1]}
+            environment = os.environ | known
+            self.process = subprocess.Popen(
+                self.command(), env=environment, stdout=out, stderr=out, start_new_session=True
+            )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -91,10 +97,22 @@ class MongoServer:
             with socket.socket() as probe:
                 probe.settimeout(0.2)
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    self._make_mongods_user()
                     return
             time.sleep(0.05)
         self.stop()
         raise RuntimeError(f"the MongoDB server did not listen within {START_S:.0f} s:\n{log.read_text()[-2000:]}")
+
+    def _make_mongods_user(self) -> None:
+        """Make the first user, which mongod lets anybody on its own machine do; no other may follow."""
+        if self.user is None or not shutil.which("mongod") or (self.folder / "user").exists():
+            return
+        import pymongo
+
+        options = {} if self.tls is None else {"tls": True, "tlsAllowInvalidCertificates": True}
+        with pymongo.MongoClient(self.uri, **options) as client:
+            client.admin.command("createUser", self.user[0], pwd=self.user[1], roles=["root"])
+        (self.folder / "user").touch()
 
     def stop(self) -> None:
         """End it in good order (SIGTERM), its data kept."""
