@@ -126,9 +126,10 @@ def _mended(
 def _mend(page: bytes, mount: str, script: str, nonce: str) -> bytes:
     page = page.replace(b"//code.jquery.com/jquery.min.js", f"{script}{_JQUERY}".encode())
     page = _ELSEWHERE.sub(b"", page).replace(_HANDLER, b"")
+    page = _LINKS.sub(lambda found: found["before"] + mount.encode() + b"/", page)
+    # After the links: this one leads out of FireWorks' pages.
     home = (
         f'<link rel="icon" href="data:,"></head><body><div class="container"><a href="{script}/">cathodeflow</a></div>'
     )
     page = re.sub(rb"</head>\s*<body>", lambda _: home.encode(), page, count=1)
-    page = _LINKS.sub(lambda found: found["before"] + mount.encode() + b"/", page)
     return page.replace(b"<script", f'<script nonce="{nonce}"'.encode())

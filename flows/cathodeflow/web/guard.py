@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from cathodeflow.errors import CathodeflowError
 from cathodeflow.web.access import AccessFile, Role
-from cathodeflow.web.login import COOKIE, FailedLogins, Identity, Sessions
+from cathodeflow.web.login import FailedLogins, Identity, Sessions
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -125,7 +125,7 @@ class Guard:
     def _identify(self, environ: WSGIEnvironment) -> tuple[Identity | None, _Refusal | None]:
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if not token:
-            return self.sessions.identity(_cookie(environ)), None
+            return self.sessions.identity(_cookie(environ, self.sessions.cookie)), None
         address = f"address {environ.get('REMOTE_ADDR', '')}"
         wait = self.failures.seconds_to_wait(address)
         if wait:
@@ -208,10 +208,10 @@ def _sign_in(environ: WSGIEnvironment) -> _Refusal:
     return _Refusal("303 See Other", "Sign in first.", (("Location", f"{prefix}/login?next={target}"),))
 
 
-def _cookie(environ: WSGIEnvironment) -> str | None:
+def _cookie(environ: WSGIEnvironment, wanted: str) -> str | None:
     for part in str(environ.get("HTTP_COOKIE", "")).split(";"):
         name, _, value = part.strip().partition("=")
-        if name == COOKIE:
+        if name == wanted:
             return value.strip('"')
     return None
 

@@ -52,6 +52,11 @@ class Sessions:
     def __init__(self, access: AccessFile) -> None:
         self._access = access
 
+    @property
+    def cookie(self) -> str:
+        """Name of the cookie: a browser keeps one of a name per host, whatever the port of the dashboard."""
+        return f"{COOKIE}_{hashlib.sha256(b'cookie' + self._access.secret).hexdigest()[:8]}"
+
     def _serializer(self) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(
             self._access.secret, salt="session", signer_kwargs={"digest_method": hashlib.sha256}

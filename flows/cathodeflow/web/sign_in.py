@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from cathodeflow.web.access import Account
 from cathodeflow.web.guard import IDENTITY, Guard, safe_target, too_many
-from cathodeflow.web.login import COOKIE, SESSION_S
+from cathodeflow.web.login import SESSION_S
 
 LONGEST_SECRET = 1024
 
@@ -39,8 +39,9 @@ def check() -> Response:
 @pages.post("/logout")
 def logout() -> Response:
     """Sign out."""
+    guard: Guard = current_app.extensions["guard"]
     response = redirect(url_for("sign_in.login"))
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+    response.delete_cookie(guard.sessions.cookie, path="/", httponly=True, samesite="Strict")
     return response
 
 
@@ -62,7 +63,7 @@ def _signed_in(name: str, secret: str, target: str) -> Response:
     log.info("%s signed in from %s", account.name, request.remote_addr)
     response = redirect(_prefixed(target), 303)
     response.set_cookie(
-        COOKIE,
+        guard.sessions.cookie,
         guard.sessions.open(account),
         max_age=SESSION_S,
         path="/",

@@ -68,7 +68,7 @@ class Visitor:
     def __post_init__(self) -> None:
         self.client = Client(self.guard)
         self.headers = {"Host": "localhost", "Accept": "text/html"} | self.headers
-        self.client.set_cookie("cathodeflow_session", self.guard.sessions.open(self.account), domain="localhost")
+        self.client.set_cookie(self.guard.sessions.cookie, self.guard.sessions.open(self.account), domain="localhost")
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.client.get(path, headers=self.headers | headers)

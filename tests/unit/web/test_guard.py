@@ -94,6 +94,14 @@ def test_a_session_ends_with_its_time_its_password_and_its_account(tmp_path: Pat
     assert sessions.identity(cookie) is None
 
 
+def test_two_dashboards_on_one_host_do_not_sign_each_other_out(site: Site, fresh: Site):
+    """A browser sends a cookie to every port of a host."""
+    assert site.guard.sessions.cookie != fresh.guard.sessions.cookie
+    both = Visitor(site.guard, site.operator.account)
+    both.client.set_cookie(fresh.guard.sessions.cookie, fresh.guard.sessions.open(fresh.operator.account))
+    assert both.get("/").status_code == 200
+
+
 def test_two_sessions_have_different_tokens_for_their_forms(site: Site):
     again = Visitor(site.guard, site.operator.account)
     assert again.csrf() != site.operator.csrf()

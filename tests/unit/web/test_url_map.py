@@ -173,6 +173,13 @@ def test_fireworks_pages_load_nothing_from_elsewhere(site: Site):
     assert f'getJSON("{FIREWORKS}/wf/' in site.operator.get(f"{FIREWORKS}/static/js/wf_cyto.js").text
 
 
+def test_fireworks_pages_lead_back_to_ours_and_hold_no_script_that_our_policy_stops(site: Site):
+    for path in ("/", f"/fw/{jobs_of(site, SEEN)[0]}", "/fw/COMPLETED/", "/wf/COMPLETED/", "/report/"):
+        text = site.operator.get(f"{FIREWORKS}{path}").text
+        assert '<a href="/">cathodeflow</a>' in text, path
+        assert not re.search(r"<[^>]+ on[a-z]+=", text), path
+
+
 def test_pages_of_a_search_by_metadata_do_not_overlap(site: Site):
     """FireWorks itself skips rows by the number of the page: its first two pages share 19 of 20."""
     from fireworks.flask_site.app import PER_PAGE
