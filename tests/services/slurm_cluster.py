@@ -255,10 +255,11 @@ class SlurmCluster:
         )
 
     def _partitions(self) -> str:
-        """Partitions cpu and gpu, whose jobs share cores; or spot and urgent, whose jobs take each other's place."""
+        """Partitions cpu, gpu and dft, whose jobs share cores; or spot, whose jobs give way to those of urgent."""
         if not self.preemption:
-            return self._partition("cpu", "Default=YES OverSubscribe=FORCE:4") + self._partition(
-                "gpu", "OverSubscribe=FORCE:4"
+            names = ("cpu", "gpu", "dft")
+            return "".join(
+                self._partition(name, "OverSubscribe=FORCE:4" + " Default=YES" * (name == "cpu")) for name in names
             )
         return (
             "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,16 @@ from tests.services.slurm.conftest import wait_for
 from tests.services.slurm_cluster import SlurmCluster
 from tests.unit.dispatch.noop_jobs import noop, sleep
 
-from cathodeflow.dispatch.jobs import count_states, firework_details
-from cathodeflow.dispatch.launchpad import add_workflow_once
+from cathodeflow.campaign.resubmission import judge
+from cathodeflow.dispatch.jobs import LAUNCHES, count_states, firework_details
+from cathodeflow.dispatch.launchpad import TIME_FACTOR, add_workflow_once, rerun
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.site_check import check_site
 from cathodeflow.dispatch.site_file import SiteFile
+from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.pool import SitePool
 from cathodeflow.dispatch.slurm.truth import SlurmTruth
+from cathodeflow.records.outcomes import Reason
 from cathodeflow.storage.connection import Project
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
@@ -51,9 +55,10 @@ def test_ends_of_scripts_are_told_apart_by_sacct(cluster: SlurmCluster, tmp_path
     wait_for(lambda: {n: j.reason for n, j in SlurmTruth()._ask_accounts(list(numbers)).items()} == numbers, 40)
 
 
-def test_the_time_limit_and_the_signal_before_it(cluster: SlurmCluster, project: Project, make_site: MakeSite) -> None:
-    site = make_site(time="00:01:00", signal_s=40, max_running=1, max_queued=1)
-    pool = SitePool(project, "c", site)
+def test_a_job_at_its_time_limit_goes_on_in_an_allocation_of_twice_the_time(
+    cluster: SlurmCluster, project: Project, make_site: MakeSite
+) -> None:
+    pool = SitePool(project, "c", make_site(time="00:01:00", signal_s=40, max_running=2, max_queued=2))
     fw_id = add(project, sleep(300.0), "long")
     pool.keep_alive()
     wait_for(lambda: count_states(project, "c").get("RUNNING") == 1)
@@ -62,6 +67,68 @@ def test_the_time_limit_and_the_signal_before_it(cluster: SlurmCluster, project:
     (log,) = (project.folder / "logs" / "slurm").glob("cpu-*.log")
     assert "TIME LIMIT" in log.read_text()
     assert pool.keep_alive() == 0, "an allocation at its limit has done its duty"
+
+    # As the campaign's policy does, while there is other work for allocations of the usual size.
+    verdict = judge(Reason.TIMEOUT, [], 1, None)
+    assert verdict.action == "more_time"
+    rerun(project, [fw_id], {TIME_FACTOR: verdict.factor})
+    usual = add(project, noop(1), "short")
+    pool.keep_alive()
+    wait_for(lambda: count_states(project, "c") == {"RUNNING": 1, "COMPLETED": 1})
+    assert firework_details(project, usual).job.state == "COMPLETED"
+    (launch,) = project.select(LAUNCHES, {"fw_id": fw_id, "state": "RUNNING"})
+    where = launch["fworker"]["env"]["slurm_job_id"]
+    assert cluster.output("squeue", "-h", "-j", where, "-o", "%l").strip() == "2:00"
+    attempt = json.loads((Path(launch["launch_dir"]) / "attempt.json").read_text())
+    assert 60 < attempt["seconds_left"] <= 80, "until the signal, 40 s before the end"
+    pool.cancel()
+
+
+def test_what_slurm_takes_and_never_starts_is_taken_back(
+    cluster: SlurmCluster, project: Project, make_site: MakeSite
+) -> None:
+    """Twice the time may be more than the partition gives; its seat must not be lost to the others."""
+    pool = SitePool(project, "c", make_site(time="00:40:00", max_running=1, max_queued=1))
+    long = add(project, noop(1), "long")
+    project.database.fireworks.update_one({"fw_id": long}, {"$set": {f"spec.{TIME_FACTOR}": 2.0}})
+    add(project, noop(2), "usual")
+    pool.keep_alive()
+    assert cluster.output("squeue", "-h", "-o", "%l").split() == ["1:20:00"]
+
+    def is_told() -> bool:
+        pool.keep_alive()
+        return any("PartitionTimeLimit" in message and "max_time" in message for message in pool.messages())
+
+    wait_for(is_told, 20)
+    wait_for(lambda: count_states(project, "c") == {"READY": 1, "COMPLETED": 1})
+    pool.cancel()
+
+
+def test_the_end_of_a_campaign_ends_its_idle_allocations_and_writes_that_down(
+    cluster: SlurmCluster, project: Project, make_site: MakeSite
+) -> None:
+    pool = SitePool(project, "c", make_site(linger_s=300, max_running=2, max_queued=2))
+    add(project, noop(1), "k")
+    pool.keep_alive()
+    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 1})
+    pool.keep_alive()
+    began = time.monotonic()
+    pool.ask_to_finish()
+    wait_for(lambda: pool.alive() == 0, 30)
+    assert time.monotonic() - began < 20
+    (ended,) = project.select(submissions.SUBMISSIONS, {})
+    assert (ended["open"], ended["outcome"]) == (False, "COMPLETED")
+
+    pool = SitePool(project, "c", make_site(linger_s=300, max_running=2, max_queued=2))
+    add(project, sleep(60.0), "long")
+    pool.keep_alive()
+    wait_for(lambda: count_states(project, "c").get("RUNNING") == 1)
+    pool.keep_alive()
+    pool.ask_to_finish()
+    assert pool.alive() == 0, "a driver that ends before its campaign leaves what runs alone"
+    (left,) = submissions.open_submissions(project, "one_node")
+    assert SlurmTruth().look([str(left.job_id)])[str(left.job_id)].standing == "running"
+    pool.cancel()
 
 
 def test_the_signal_before_the_end_lets_a_job_finish_and_starts_no_other(
@@ -115,7 +182,7 @@ def test_a_check_goes_out_and_back_through_each_queue(
         # Slurm takes these and never starts them: only the partition says so.
         ({"time": "02:00:00"}, "test-only", "cpu gives at most 01:00:00 and 02:00:00 are asked for"),
         ({"max_time": "03:00:00"}, "test-only", "03:00:00 are asked for: it would wait for ever when asked for more"),
-        ({"max_memory": "900G"}, "test-only", "memory specification can not be satisfied"),
+        ({"max_memory": "900G"}, "test-only", "configuration is not available when asked for more up to max_time"),
         ({"nodes": 2}, "test-only", "node"),
         ({"modules": ["vasp"]}, "imports", "module"),
         ({"pre_commands": ["if"]}, "script", "bash does not understand it"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cathodeflow.dispatch.allotment import Estimates
+from cathodeflow.dispatch.jobs import FIREWORKS
 from cathodeflow.dispatch.sites import Category
 from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.commands import call
@@ -24,6 +25,9 @@ FIRST_DELAY_S = 10.0
 LONGEST_DELAY_S = 600.0
 REPEAT_S = 600.0
 """The same message is said again after so long."""
+LET_GO_S = 30.0
+"""At the end of a campaign, its idle allocations are waited for so long."""
+LOOK_EVERY_S = 1.0
 _USUAL_WAITS = frozenset({"", "None", "Priority", "Resources", "BeginTime", "Prolog", "Cleaning"})
 """Why a job waits, in squeue's words, where there is nothing to be done about it."""
 _ENDED_WELL = frozenset({"COMPLETED", "TIMEOUT"})
@@ -64,6 +68,7 @@ class SitePool:
         self._messages: list[str] = []
         self._said: dict[str, float] = {}
         self._finishing = False
+        self._let_go_at = self._look_at = 0.0
         self._answered = False  # whether Slurm did in this tick: else the budget is not known
         submissions.prepare(project)
 
@@ -165,17 +170,34 @@ class SitePool:
         return f"; {' and '.join(keys)} of workers.{category} in {self._site.folder / 'site.yaml'} set the limit"
 
     def alive(self) -> int:
-        """Return how many allocations of the campaign wait or run; none that the driver has to wait for at its end."""
-        return 0 if self._finishing else len(self._mine())
+        """Return how many allocations of the campaign the driver has to wait for.
+
+        At its end these are none, but for a moment those that have nothing left to do.
+        """
+        if not self._finishing:
+            return len(self._mine())
+        moment = time.monotonic()
+        if moment >= self._let_go_at:
+            return 0
+        if moment >= self._look_at:
+            self._look_at = moment + LOOK_EVERY_S
+            settle(self._project, self._site.name, SlurmTruth())
+        return len(self._mine())
 
     def ask_to_finish(self) -> None:
         """Take back what still waits; what runs goes on and ends by itself when there is no more work.
 
-        A driver that ends must not take hours of computing with it.
+        A driver that ends must not take hours of computing with it. Where no job is left, allocations are told so and
+        their ends are written down: nobody would come to do it later.
         """
         self._finishing = True
-        waiting = [r.job_id for r in self._mine() if r.job_id is not None and r.waiting_seat is not None]
-        self._cancel(waiting, ["--state=PENDING"])
+        mine = [record for record in self._mine() if record.job_id is not None]
+        self._cancel([str(r.job_id) for r in mine if r.waiting_seat is not None], ["--state=PENDING"])
+        left = {"spec._campaign": self._campaign, "state": {"$in": ["READY", "RESERVED", "RUNNING"]}}
+        idle = [str(r.job_id) for r in self._mine() if r.job_id is not None and r.state == SubmissionState.RUNNING]
+        if idle and not self._project.any_matches(FIREWORKS, left):
+            self._scancel(idle, ["--batch", "--signal=USR1"])
+            self._let_go_at = time.monotonic() + LET_GO_S
 
     def end(self) -> None:
         """Leave the cluster alone: allocations outlive the driver and are found by the next one."""
