@@ -116,7 +116,7 @@ class StoreAddress:
         return found
 
     def key_password(self) -> str | None:
-        """Read the password of the TLS client key now; None where there is no such key, or it is not encrypted.
+        """Read the password of the TLS client key now; None where there is no such key, empty where none was given.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class StoreAddress:
         if "tlscertificatekeyfile" not in self.options:
             return None
         path = get_settings().store_key_password_file
-        return read_password(path) if path is not None else os.environ.get(KEY_PASSWORD_VARIABLE) or None
+        return read_password(path) if path is not None else os.environ.get(KEY_PASSWORD_VARIABLE, "")
 
 
 def read_password(path: Path) -> str:

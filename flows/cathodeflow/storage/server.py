@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cathodeflow.errors import StoreError
 from cathodeflow.settings import get_settings
-from cathodeflow.storage.address import PASSWORD_VARIABLE, StoreAddress, redact
+from cathodeflow.storage.address import KEY_PASSWORD_VARIABLE, PASSWORD_VARIABLE, StoreAddress, redact
 
 if TYPE_CHECKING:
     import pymongo
@@ -67,7 +67,7 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
     password, key_password = address.password(), address.key_password()
     if password is not None:
         options |= {"username": address.user, "password": password}
-    if key_password is not None:
+    if key_password is not None:  # without one, OpenSSL would ask at the terminal for that of an encrypted key
         options["tlscertificatekeyfilepassword"] = key_password
     try:
         with warnings.catch_warnings():
@@ -75,8 +75,9 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
             warnings.simplefilter("error", UserWarning)
             client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(address.uri, **options)
     except (ConfigurationError, InvalidURI, ValueError, OSError, UserWarning) as error:
+        key = "" if key_password is None else f", or the password of the key ({KEY_PASSWORD_VARIABLE})"
         raise StoreError(
-            f"The store address {address.uri} cannot be used: {redact(str(error))}; correct it."
+            f"The store address {address.uri} cannot be used: {redact(str(error))}; correct it{key}."
         ) from error
     _do_not_wait_at_the_end()
     return client

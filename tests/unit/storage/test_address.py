@@ -179,9 +179,10 @@ def test_the_password_of_a_client_key_comes_from_the_environment_or_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"mongodb://host/db?tls=true&tlsCertificateKeyFile={encrypted_key(tmp_path, SECRET.encode())}"
-    monkeypatch.setenv(KEY_PASSWORD_VARIABLE, "wrong")
-    with pytest.raises(StoreError, match="cannot be used"):
-        server.connect(StoreAddress.parse(uri))
+    for wrong in ("wrong", ""):
+        monkeypatch.setenv(KEY_PASSWORD_VARIABLE, wrong)
+        with pytest.raises(StoreError, match=r"cannot be used.*password of the key \(CATHODEFLOW_STORE_KEY_PASSWORD\)"):
+            server.connect(StoreAddress.parse(uri))
     monkeypatch.setenv(KEY_PASSWORD_VARIABLE, SECRET)
     server.connect(StoreAddress.parse(uri)).close()
     monkeypatch.setenv(KEY_PASSWORD_VARIABLE, "wrong")
