@@ -17,6 +17,7 @@ from cathodeflow.campaign.event_log import Line
 from cathodeflow.campaign.failures import QUARANTINED, FailedJob, Selection, failures, select
 from cathodeflow.campaign.intent import RESUBMIT, Intent, alone
 from cathodeflow.campaign.resubmission import Action
+from cathodeflow.errors import MissingDependencyError
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
 from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Stage
 
@@ -190,8 +191,18 @@ def resubmit(project: Project, name: str, selection: Selection, terms: Terms | N
             return made
         work = _work(project, name, made, terms or Terms())
         intent.note(work)
-        carry_out(project, name, work, intent)
-    return replace(made, number=work["number"])
+        unloadable = carry_out(project, name, work, intent)
+    return _without(replace(made, number=work["number"]), unloadable)
+
+
+def _without(made: Resubmission, unloadable: Mapping[int, str]) -> Resubmission:
+    """Move the jobs that could not be loaded to those that are refused."""
+    if not unloadable:
+        return made
+    why = {job: next((unloadable[one] for one in job.fw_ids if one in unloadable), "") for job in made.jobs}
+    done = tuple(job for job in made.jobs if not why[job])
+    refused = tuple(replace(job, why_not=why[job]) for job in made.jobs if why[job])
+    return replace(made, jobs=done, refused=(*made.refused, *refused), goes_back_to=made.goes_back_to if done else None)
 
 
 def _work(project: Project, name: str, made: Resubmission, terms: Terms) -> dict[str, Any]:
@@ -203,10 +214,10 @@ def _work(project: Project, name: str, made: Resubmission, terms: Terms) -> dict
     return {
         "what": RESUBMIT,
         "number": _last_number(project, name) + 1,
-        "by_reason": made.by_reason(),
         "terms": {"memory": terms.memory, "time": terms.time, "go_on": terms.go_on},
         "jobs": [
-            {"kind": job.kind.value, "key": job.key, "state": job.state, "fw_ids": list(job.fw_ids)}
+            {"kind": job.kind.value, "key": job.key, "state": job.state, "reason": job.reason.value}
+            | {"fw_ids": list(job.fw_ids)}
             for job in made.jobs
         ],
         "before": [before[fw_id] for fw_id in fw_ids if before[fw_id]],
@@ -226,35 +237,44 @@ def _last_number(project: Project, name: str) -> int:
     return max((event["details"]["number"] for event in events), default=0)
 
 
-def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Intent) -> None:
-    """Do what was noted, or what is left of it."""
+def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Intent) -> dict[int, str]:
+    """Do what was noted, or what is left of it; returns which fireworks could not be loaded here, and why."""
     from cathodeflow.dispatch.rerun import run_again
 
     terms, number = Terms(**work["terms"]), work["number"]
     withdrawn.set_jobs_aside(project, name, number, work["before"])
     transitions.record_many_once(project, "attempts", (AttemptRecord.model_validate(one) for one in work["attempts"]))
+    unloadable: dict[int, str] = {}
     # Jobs first: a driver that ticks meanwhile finds their labels settled still.
     for before in work["before"]:
-        run_again(project, before, _changes(project, before[0], terms))
+        try:
+            run_again(project, before, _changes(project, before[0], terms))
+        except MissingDependencyError as error:
+            unloadable[before[0]["fw_id"]] = str(error)
         intent.beat()
-    quarantined = [job for job in work["jobs"] if job["state"] == QUARANTINED]
+    jobs = [job for job in work["jobs"] if not unloadable.keys() & set(job["fw_ids"])]
+    written = {attempt["key"]: attempt["_id"] for attempt in work["attempts"]}
+    again = {job["key"] for job in jobs}
+    withdrawn.withdraw_attempts(project, name, [one for key, one in written.items() if key not in again], number)
+    quarantined = [job for job in jobs if job["state"] == QUARANTINED]
     labels = [job["key"] for job in quarantined if job["kind"] == JobKind.LABEL]
     withdrawn.withdraw_labels(project, name, labels, number)
     branches = [job["key"] for job in quarantined if job["kind"] == JobKind.FOLLOW_UP]
     withdrawn.withdraw_follow_ups(project, name, branches, number)
-    n = len(work["jobs"])
     details = {
-        **{part: work[part] for part in ("number", "by_reason", "terms", "campaign")},
-        "attempts": {attempt["key"]: attempt["_id"] for attempt in work["attempts"]},
-        "keys": [job["key"] for job in work["jobs"]],
-        "fw_ids": [job["fw_ids"] for job in work["jobs"]],
+        **{part: work[part] for part in ("number", "terms", "campaign")},
+        "by_reason": dict(Counter(job["reason"] for job in jobs)),
+        "attempts": {key: one for key, one in written.items() if key in again},
+        "keys": [job["key"] for job in jobs],
+        "fw_ids": [job["fw_ids"] for job in jobs],
     }
+    n = len(jobs)
     told = Line(RESUBMITTED, f"a person resubmitted {n} {'job' if n == 1 else 'jobs'}", details)
     while True:
         campaign = transitions.read_campaign(project, name)
-        changes, lines = transitions.reopening(campaign)
-        if intent.finish(campaign, changes, [told, *lines]):
-            return
+        changes, lines = transitions.reopening(campaign) if jobs else ({}, [])
+        if intent.finish(campaign, changes, [told, *lines] if jobs else []):
+            return unloadable
 
 
 def _changes(project: Project, was: Mapping[str, Any], terms: Terms) -> dict[str, Any]:

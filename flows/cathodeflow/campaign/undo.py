@@ -71,7 +71,7 @@ def plan_undo(project: Project, name: str) -> Undone:
     from cathodeflow.dispatch.rerun import not_started
 
     work = _work(last_resubmission(project, name)["details"])
-    before = withdrawn.jobs_set_aside(project, name, work["number"])
+    before = _before(project, name, work)
     back, started = _sorted_out(work, before, not_started(project, before))
     campaign = transitions.read_campaign(project, name)
     changes = {} if started else _as_it_was(campaign, work["campaign"])
@@ -83,6 +83,13 @@ def _work(details: Mapping[str, Any]) -> dict[str, Any]:
         raise CampaignError(f"resubmission {details['number']} is of an earlier version and cannot be taken back")
     parts = ("number", "keys", "fw_ids", "attempts", "campaign")
     return {"what": UNDO, **{part: details[part] for part in parts}}
+
+
+def _before(project: Project, name: str, work: Mapping[str, Any]) -> list[Any]:
+    """Return what the jobs were; those that could not be run again are none of the resubmission's."""
+    wanted = {fw_id for fw_ids in work["fw_ids"] for fw_id in fw_ids}
+    kept = withdrawn.jobs_set_aside(project, name, work["number"])
+    return [entries for entries in kept if entries[0]["fw_id"] in wanted]
 
 
 def _sorted_out(
@@ -131,7 +138,7 @@ def carry_back(project: Project, name: str, work: Mapping[str, Any], intent: Int
     from cathodeflow.dispatch.rerun import take_back
 
     number = work["number"]
-    before = withdrawn.jobs_set_aside(project, name, number)
+    before = _before(project, name, work)
     back, started = _sorted_out(work, before, take_back(project, before))
     # Validations and dependent branches are only true again when everything is as before.
     ids = [f"{name}/{key}" for key in back] if started else None

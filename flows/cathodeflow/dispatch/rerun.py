@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.jobs import FIREWORKS, WORKFLOWS
 from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR
+from cathodeflow.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.launchpad import ProjectLaunchPad
@@ -139,6 +140,8 @@ def run_again(project: Project, before: Sequence[Mapping[str, Any]], changes: Ma
 
     Raises
     ------
+    MissingDependencyError
+        FireWorks loads a job to run it again, and its module cannot be imported here; nothing was changed.
     StoreError
         The store cannot be written.
     """
@@ -149,6 +152,12 @@ def run_again(project: Project, before: Sequence[Mapping[str, Any]], changes: Ma
     unchanged = {"fw_id": was["fw_id"], "state": {"$in": list(_ENDED)}, "launches": was["launches"]}
     if launchpad.fireworks.find_one(unchanged, {"_id": 1}) is None:
         return False
+    try:
+        launchpad.get_fw_by_id(was["fw_id"])
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"its module cannot be imported here ({error}): say this again in the environment of its workers"
+        ) from error
     if changes:
         # FireWorks' own update_spec leaves a COMPLETED job as it is, such as one whose relaxation exploded.
         launchpad.fireworks.update_one(unchanged, {"$set": {f"spec.{key}": value for key, value in changes.items()}})

@@ -14,6 +14,7 @@ from tests.campaign_world import LAWFUL, broken_train, definition, final_documen
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.resubmit import Selection, plan_resubmission, resubmit, select
 from cathodeflow.campaign.status import read_status
+from cathodeflow.campaign.undo import undo_resubmission
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.recipes.label import label_flow
@@ -184,3 +185,22 @@ def test_nothing_failed_nothing_done(tmp_path: Path):
     made = resubmit(project, "trial", Selection())
     assert (made.jobs, made.refused, made.goes_back_to) == ((), (), None)
     assert project.count("events") == events
+
+
+def test_a_job_that_cannot_be_loaded_here_stays_and_the_others_run(stopped: Project):
+    keys = [entry.key for entry in plan_resubmission(stopped, "trial", Selection()).jobs]
+    lost = stopped.database["fireworks"].find_one({"spec._key": keys[0]})
+    tasks = lost["spec"]["_tasks"]
+    tasks[0]["job"]["function"]["@module"] = "no_such_module_here"
+    stopped.database["fireworks"].update_one({"fw_id": lost["fw_id"]}, {"$set": {"spec._tasks": tasks}})
+    made = resubmit(stopped, "trial", Selection())
+    assert [entry.key for entry in made.jobs] == keys[1:]
+    (refused,) = made.refused
+    assert "no_such_module_here" in refused.why_not
+    assert "in the environment of its workers" in refused.why_not
+    assert [entry["key"] for entry in stopped.select("labels", {"outcome": "quarantined"})] == [keys[0]]
+    alone = resubmit(stopped, "trial", Selection())
+    assert (alone.jobs, len(alone.refused)) == ((), 1)
+    assert sorted(undo_resubmission(stopped, "trial").taken_back) == sorted(keys[1:])
+    assert stopped.count("events", {"kind": "resubmitted"}) == 1
+    assert transitions.read_campaign(stopped, "trial").intent is None
