@@ -43,7 +43,9 @@ def test_a_preempted_job_is_run_again_by_us_and_not_by_slurm(
     (first,) = project.select(LAUNCHES, {})
     preempted = first["fworker"]["env"]["slurm_job_id"]
 
-    urgent = cluster.output("sbatch", "--parsable", "-p", "urgent", f"--mem={MOST}", "-t", "1", "--wrap", "sleep 4")
+    urgent = cluster.output(
+        "sbatch", "--parsable", "-p", "urgent", f"--mem={MOST}", "-t", "1", "-o", "/dev/null", "--wrap", "sleep 4"
+    )
     assert urgent.strip().isdigit()
     wait_for(lambda: bool(reconcile(project, "c")), 30)
     details = firework_details(project, fw_id)

@@ -141,7 +141,7 @@ def times(environment: Mapping[str, str]) -> tuple[float, float | None]:
     said = environment.get("SLURM_JOB_END_TIME")
     if said:
         return begins, float(said)
-    job_id = environment.get("SLURM_JOB_ID")
+    job_id = slurm_job_id(environment)  # the plain number of an array's last task is that of the whole array
     if job_id is None:
         return begins, None
     try:

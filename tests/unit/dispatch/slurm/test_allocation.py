@@ -57,6 +57,19 @@ def test_the_end_is_read_from_the_environment_or_from_squeue() -> None:
     assert end_of("") is None
 
 
+def test_a_task_of_an_array_asks_for_its_own_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def squeue(command: list[str]) -> str:
+        asked.extend(command)
+        return "2026-11-21T17:45:09"
+
+    monkeypatch.setattr(allocation, "call", squeue)
+    task = {"SLURM_JOB_ID": "10000", "SLURM_ARRAY_JOB_ID": "10000", "SLURM_ARRAY_TASK_ID": "2"}
+    assert times(task)[1] == end_of("2026-11-21T17:45:09")
+    assert "10000_2" in asked
+
+
 def test_a_worker_may_not_count_on_the_time_after_the_signal() -> None:
     options = AllocationOptions(Path("p"), "c", ("cpu", "dft"), signal_s=120, linger_s=5, memory_factor=2.0)
     command = worker_command(options, 3, 1000.0, 5000.0)
