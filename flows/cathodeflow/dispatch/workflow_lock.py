@@ -24,12 +24,14 @@ import gridfs
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core.launchpad import LockedWorkflowError, WFLock
 
+from cathodeflow.errors import StoreError
 from cathodeflow.settings import get_settings
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.server_launchpad import ServerLaunchPad
 
 INLINE_BYTES = 8_000_000  # what is pending and larger goes to GridFS; a workflow's document ends at 16 MB
+LARGEST_DOCUMENT = 16 * 1024**2
 PENDING_BUCKET = "pending_fireworks"
 
 
@@ -228,11 +230,23 @@ def pack(launchpad: ServerLaunchPad, entries: Sequence[dict[str, Any]]) -> dict[
         Of the project.
     entries : sequence of dict
         ``firework``: the document; ``was``: state of the one it replaces, None for a new one.
+
+    Raises
+    ------
+    StoreError
+        A job is larger than a document may be; nothing was written.
     """
     packed = {"fireworks": list(entries)}
     content = bson.encode(packed)
     if len(content) <= INLINE_BYTES:
         return packed
+    for entry in entries:
+        size = len(bson.encode(entry["firework"]))
+        if size > LARGEST_DOCUMENT:
+            raise StoreError(
+                f"Job {entry['firework']['name']} carries {size / 1e6:.1f} MB, and a document of MongoDB ends at "
+                f"{LARGEST_DOCUMENT / 1e6:.1f} MB: give it references to the outputs of other jobs in place of data."
+            )
     return {"file": gridfs.GridFS(launchpad.db, PENDING_BUCKET).put(content)}
 
 
