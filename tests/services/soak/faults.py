@@ -106,9 +106,9 @@ class Faults:
         running = self.world.allocations()
         if not running:
             return False
-        victim = self.dice.choice(running)
+        victim = self.dice.choice(sorted(running))
         self._note("scancel", slurm=victim)
-        self.world.cluster.run("scancel", victim)
+        self.world.cluster.run("scancel", running[victim])
         return True
 
     def _restart_slurmd(self) -> bool:

@@ -181,10 +181,14 @@ class World:
                     found.append(process)
         return found
 
-    def allocations(self) -> list[str]:
-        """Slurm's numbers of the allocations that run, those of an array's tasks too."""
-        said = self.cluster.output("squeue", "-h", "-t", "RUNNING", "-o", "%A %j")
-        return [line.split()[0] for line in said.splitlines() if line.split()[1].startswith("cflow-")]
+    def allocations(self) -> dict[str, str]:
+        """The allocations that run: plain numbers, as jobs know them, to Slurm's names of them.
+
+        The plain number of an array's last task is that of the whole array: only the name means the task alone.
+        """
+        said = self.cluster.output("squeue", "-h", "-t", "RUNNING", "-o", "%A %i %j")
+        found = [line.split() for line in said.splitlines()]
+        return {number: job_id for number, job_id, name in found if name.startswith("cflow-")}
 
 
 @contextmanager
