@@ -16,6 +16,18 @@ def allowed_threads() -> int:
     return int(given) if given.isdigit() and int(given) > 0 else get_settings().threads_per_worker
 
 
+def threads_of_one_program() -> int:
+    """Return the threads for a program without MPI ranks that the job runs alone, such as LOBSTER.
+
+    Where Slurm gives the job ranks, the worker's threads are those of one rank: such a program may use the cores of
+    all ranks on this node.
+    """
+    ranks, cores = (os.environ.get(name, "") for name in ("SLURM_NTASKS", "SLURM_CPUS_ON_NODE"))
+    if not (ranks.isdigit() and int(ranks) > 1 and cores.isdigit()):
+        return allowed_threads()
+    return max(allowed_threads(), min(int(cores), len(os.sched_getaffinity(0))))
+
+
 def limit_threads() -> int:
     """Keep torch to the worker's share of threads and return it.
 

@@ -7,7 +7,7 @@ import torch
 
 from cathodeflow.calculators.engines import engine, provenance, relaxation_settings
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings
-from cathodeflow.calculators.threads import limit_threads
+from cathodeflow.calculators.threads import limit_threads, threads_of_one_program
 from cathodeflow.dispatch.worker import THREAD_VARIABLES
 from cathodeflow.dispatch.worker import limit_threads as give_threads
 from cathodeflow.errors import CalculationError, DefinitionError
@@ -83,6 +83,20 @@ def test_jobs_have_the_threads_that_their_worker_was_given(monkeypatch):
     monkeypatch.setenv("CATHODEFLOW_THREADS_PER_WORKER", "2")
     assert limit_threads() == 2, "no worker: the setting"
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "on_node", "bound", "expected"),
+    [(None, None, 64, 2), ("1", "16", 16, 2), ("48", "48", 48, 48), ("96", "48", 64, 48), ("48", "48", 1, 2)],
+)
+def test_a_program_without_ranks_has_the_cores_of_all_ranks_on_its_node(monkeypatch, ranks, on_node, bound, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    for name, value in (("SLURM_NTASKS", ranks), ("SLURM_CPUS_ON_NODE", on_node)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(bound)))
+    assert threads_of_one_program() == expected
 
 
 def test_too_few_steps_are_told():

@@ -114,6 +114,7 @@ def run_lobster(
     command: str | None = None,
     wall_time_s: float | None = None,
     gaussian_width: float | None = None,
+    threads: int | None = None,
     spilling_limit: float = CHARGE_SPILLING_LIMIT,
 ) -> LobsterRun:
     """Run LOBSTER and read the bonds of the polyhedra.
@@ -136,6 +137,8 @@ def run_lobster(
         Longest run, s; without it nothing but the scheduler ends LOBSTER.
     gaussian_width : float, optional
         As `inputs.write_lobsterin`.
+    threads : int, optional
+        That LOBSTER may use; by default what OMP_NUM_THREADS says.
     spilling_limit : float
         Largest part of the charge that the basis may miss.
 
@@ -169,7 +172,7 @@ def run_lobster(
     _delete(folder, (*LOBSTEROUTPUT_FILES, "lobsterin", "lobsterin.orig", _STDERR))
     (folder / "custodian.json").unlink(missing_ok=True)
     write_lobsterin(folder, structure, basis, cutoff=cutoff, centres=centres, gaussian_width=gaussian_width)
-    job = _TimedLobsterJob(shlex.join(words), wall_time_s)
+    job = _TimedLobsterJob(shlex.join(words), wall_time_s, threads)
     started = time.monotonic()
     _under_custodian(job, folder)
     wall_s = time.monotonic() - started
@@ -182,9 +185,10 @@ def run_lobster(
 class _TimedLobsterJob(LobsterJob):
     """custodian's job, started in the run's folder, ended after a time, with its exit status seen."""
 
-    def __init__(self, lobster_cmd: str, wall_time_s: float | None = None) -> None:
+    def __init__(self, lobster_cmd: str, wall_time_s: float | None = None, threads: int | None = None) -> None:
         super().__init__(lobster_cmd, stderr_file=_STDERR)
         self.wall_time_s = wall_time_s
+        self.threads = threads
         self.status: int | None = None
         self.timed_out = False
 
@@ -193,7 +197,12 @@ class _TimedLobsterJob(LobsterJob):
         place = Path(directory)
         with (place / self.output_file).open("wb") as said, (place / self.stderr_file).open("wb") as complained:
             process = subprocess.Popen(
-                shlex.split(self.lobster_cmd), cwd=place, stdout=said, stderr=complained, start_new_session=True
+                shlex.split(self.lobster_cmd),
+                cwd=place,
+                stdout=said,
+                stderr=complained,
+                start_new_session=True,
+                env={**os.environ, **({"OMP_NUM_THREADS": str(self.threads)} if self.threads else {})},
             )
             try:
                 process.wait(self.wall_time_s)

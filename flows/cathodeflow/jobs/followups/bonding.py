@@ -95,6 +95,7 @@ def _centres(structure: Structure) -> list[int]:
 
 def _lobster(prepared: _Prepared, engine: Mapping[str, Any]) -> Found:
     from cathodeflow.calculators.lobster.run import NEEDED, bring_vasp_files, run_lobster
+    from cathodeflow.calculators.threads import threads_of_one_program
     from cathodeflow.calculators.vasp.input_sets import written_order
     from cathodeflow.calculators.vasp.programs import programs_of
     from cathodeflow.calculators.vasp.run_files import remove
@@ -114,6 +115,7 @@ def _lobster(prepared: _Prepared, engine: Mapping[str, Any]) -> Found:
             centres={structure[index].specie.symbol for index in _centres(structure)},
             wall_time_s=programs.seconds_left(),
             gaussian_width=sigma,
+            threads=threads_of_one_program(),
         )
     found = bonding_result(structure, done.result)
     for name in NEEDED:

@@ -125,6 +125,16 @@ def test_the_command_is_that_of_this_machine(calculated, run, programs, monkeypa
     assert run(calculated(), command=None).result.bonds
 
 
+@pytest.mark.parametrize(("given", "seen"), [({"threads": 48}, "48"), ({}, "7")])
+def test_the_program_has_the_threads_it_is_given(calculated, run, programs, tmp_path, monkeypatch, given, seen):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    script = tmp_path / "wrapped"
+    script.write_text(f'#!/bin/sh\necho "$OMP_NUM_THREADS" > {tmp_path}/threads\nexec {programs / "lobster"}\n')
+    script.chmod(0o700)
+    assert run(calculated(), command=str(script), **given).result.bonds
+    assert (tmp_path / "threads").read_text().strip() == seen
+
+
 def test_files_of_another_folder_are_linked_or_unpacked(static_run, run, tmp_path):
     source, folder = tmp_path / "static", tmp_path / "bonding"
     shutil.copytree(static_run(), source)
