@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
@@ -63,6 +64,8 @@ def move_project(
         Somebody works on the project; the target holds another project; the copy does not come to agree. The project
         stays where it is, and its campaigns go on.
     """
+    from pymongo.errors import PyMongoError
+
     set_right(source)
     if not wait:
         refuse_if_busy(source)
@@ -76,9 +79,10 @@ def move_project(
             go_on(target, f"moved here from {place_of(source)}")
 
         return migrate(source, target, on_progress, settle)
-    except (CathodeflowError, KeyboardInterrupt):
-        if _is_home(source):
-            go_on(source, f"stays in {place_of(source)}")
+    except (CathodeflowError, PyMongoError, KeyboardInterrupt):
+        with suppress(PyMongoError):  # the source's own server is away: a repeat, or `cflow resume`, lets them go on
+            if _is_home(source):
+                go_on(source, f"stays in {place_of(source)}")
         raise
 
 

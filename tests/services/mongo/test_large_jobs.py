@@ -1,4 +1,4 @@
-"""A job has no GridFS behind its own document: what fits is run, what does not is refused before anything is written."""
+"""A job has no GridFS behind its document: what fits is run, what does not is refused before anything is written."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pymongo.errors import ConnectionFailure
 from tests.campaign_world import (
     COMPUTED,
     LAWFUL,
@@ -171,6 +172,22 @@ def test_a_move_that_is_refused_leaves_the_campaign_at_work(tmp_path: Path, mong
         move_project(project, open_target(project.folder, uri), INDEXES)
     after = campaign_of(project)
     assert (after.state, after.message, after.before_move) == (before.state, before.message, None)
+
+
+def test_a_server_that_goes_away_meanwhile_leaves_the_campaign_at_work(
+    tmp_path: Path, mongo_server: MongoServer
+) -> None:
+    server = MongoServer(tmp_path / "mongo")
+    server.start()
+    project = launch(tmp_path / "p", definition())
+    uri = server.database_uri("x") + "?serverSelectionTimeoutMS=300"
+    try:
+        with pytest.raises(ConnectionFailure):
+            move_project(project, open_target(project.folder, uri), INDEXES, on_progress=lambda *_: server.kill())
+    finally:
+        server.stop()
+    after = campaign_of(open_project(project.folder))
+    assert (after.state, after.before_move) == (CampaignState.RUNNING, None)
 
 
 def test_a_paused_campaign_stays_paused(tmp_path: Path, mongo_server: MongoServer) -> None:
