@@ -14,8 +14,8 @@ from cathodeflow.errors import CathodeflowError, DefinitionError, StoreError
 
 DEBUG_VARIABLE = "CATHODEFLOW_DEBUG"
 COMMANDS = (
-    *("init", "doctor", "plan", "launch", "run", "ingest", "status", "pause", "resume", "jobs", "resubmit", "gc"),
-    *("query", "report", "dashboard", "model", "store", "export", "site"),
+    *("init", "doctor", "plan", "launch", "run", "ingest", "status", "log", "pause", "resume", "jobs", "resubmit"),
+    *("gc", "query", "report", "dashboard", "model", "store", "export", "site"),
 )
 """In the order of the help; each is a module of this room."""
 

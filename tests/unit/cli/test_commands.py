@@ -163,6 +163,22 @@ def test_a_failed_job_says_why_and_how_it_is_run_again(cflow: Cflow, failed: Pat
     assert f"cflow resubmit -c trial --kind label --key {job['key']}\n" in shown
 
 
+def test_the_log_tells_what_happened_and_what_was_decided(cflow: Cflow, failed: Path, tmp_path: Path):
+    folder = shutil.copytree(failed, tmp_path / "copy")
+    cflow("resubmit", "-p", folder)
+    lines = cflow("log", "-p", folder, "--limit", 1000).stdout.splitlines()
+    assert lines[0].endswith("launched: campaign trial launched")
+    assert lines == sorted(lines, key=lambda line: line[:19])
+    assert any("calculation_error, then quarantine: rehearsed failure" in line for line in lines)
+    assert any("resubmitted: a person resubmitted" in line for line in lines)
+    assert cflow("log", "-p", folder, "--limit", 2).stdout.splitlines() == lines[-2:]
+    (attempt, *_) = open_project(folder).select("attempts", {})
+    of_one = json.loads(cflow("log", "-p", folder, "--key", attempt["key"], "--json").stdout)
+    assert {entry.get("key") for entry in of_one} == {attempt["key"], None}
+    assert {entry["kind"] for entry in of_one if "key" not in entry} == {"resubmitted"}
+    assert cflow("log", "-p", folder, "--follow", "--json").exit_code == 2
+
+
 def test_pausing_and_resuming(cflow: Cflow, failed: Path, tmp_path: Path):
     folder = shutil.copytree(failed, tmp_path / "copy")
     with pytest.raises(CampaignError, match="is stopped"):
