@@ -233,7 +233,8 @@ def _act(context: StageContext, work: StageWork, decision: Decision, beat: Calla
         beat()
     workflows = dict.fromkeys(work.workflow_key(key) for key in decision.submit)
     for key in list(workflows)[:SUBMITTED_PER_TICK]:
-        add_workflow_once(context.project, work.workflow(key), campaign=campaign, kind=work.kind.value, key=key)
+        flow = work.with_resources(work.workflow(key), key)
+        add_workflow_once(context.project, flow, campaign=campaign, kind=work.kind.value, key=key)
         beat()
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cathodeflow.records.outcomes import Branch, JobKind
+
 D_BLOCK = "d-block"
 
 RUN_FILES = (
@@ -19,6 +21,7 @@ RUN_FILES = (
 Window = tuple[float | None, float | None]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Factor = Annotated[float, Field(ge=1.0, le=64.0)]
 
 
 class Section(BaseModel):
@@ -228,6 +231,15 @@ class BudgetDefinition(Section):
     )
 
 
+class ResourcesDefinition(Section):
+    """What jobs of a kind, or of a branch of the follow-ups, need on a cluster beyond what its queue gives."""
+
+    time: dict[JobKind | Branch, Factor] = Field(
+        {}, description="Times the time of the site's queue, e.g. `gap: 4`. A job that runs out of it gets twice that."
+    )
+    memory: dict[JobKind | Branch, Factor] = Field({}, description="Times the memory of the site's queue.")
+
+
 class CampaignDefinition(Section):
     """A whole campaign, as in ``campaign.yaml``."""
 
@@ -250,6 +262,7 @@ class CampaignDefinition(Section):
     retention: RetentionDefinition = RetentionDefinition()
     failures: FailureDefinition = FailureDefinition()
     budget: BudgetDefinition = BudgetDefinition()
+    resources: ResourcesDefinition = ResourcesDefinition()
 
     @field_validator("elements")
     @classmethod

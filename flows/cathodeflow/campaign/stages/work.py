@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign.definition import CampaignDefinition
-from cathodeflow.campaign.stage_table import category_of
+from cathodeflow.campaign.stage_table import category_of, resources_of
 from cathodeflow.records.document import software_versions
 from cathodeflow.records.label import Origin
 from cathodeflow.records.outcomes import JobKind, Outcome
@@ -154,6 +154,14 @@ class StageWork(ABC):
         flow = self.flow(workflow_key)
         *_, last = flow.iterflow()
         last[0].set_uuid(job_uuid(self.context.campaign.id, self.kind, workflow_key))
+        return flow
+
+    def with_resources(self, flow: Flow, workflow_key: str) -> Flow:
+        """Let the jobs of a workflow say what they need beyond what their queue gives."""
+        for job, _ in flow.iterflow():
+            key = job.config.manager_config.get("_key", workflow_key)
+            needed = resources_of(self.kind, key, self.context.definition.resources)
+            job.config.manager_config = {**job.config.manager_config, **needed}
         return flow
 
     def states(self, keys: Sequence[str]) -> list[WorkflowState]:
