@@ -98,7 +98,13 @@ class Browser:
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def _whole(self) -> dict[str, Any]:
-        size = self._call("Page.getLayoutMetrics")["cssContentSize"]
+        size = {"width": 0, "height": 0}
+
+        def is_laid_out() -> bool:
+            size.update(self._call("Page.getLayoutMetrics")["cssContentSize"])
+            return size["width"] > 0
+
+        self.wait(is_laid_out)  # a page that has just been navigated to has no size yet
         return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 6000), "scale": 1}}
 
     def _call(self, method: str, parameters: dict[str, Any] | None = None, session: str | None = "") -> dict[str, Any]:
