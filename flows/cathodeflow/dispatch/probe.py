@@ -11,10 +11,12 @@ import importlib
 import json
 import os
 import pkgutil
+import shlex
+import shutil
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -43,6 +45,8 @@ class Findings:
         How long it took.
     environment : dict of str to str
         Variables that programs need, where they are set.
+    absent : list of str
+        Programs and folders that these name and that are not there, with the variable.
     """
 
     host: str = field(default_factory=socket.gethostname)
@@ -53,6 +57,7 @@ class Findings:
     store: str = "not asked"
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
@@ -88,6 +93,7 @@ def examine(project: Path | None = None, further: Sequence[str] = ()) -> Finding
     began = time.monotonic()
     findings = Findings(version=cathodeflow.__version__)
     findings.environment = {name: os.environ[name] for name in SHOWN if name in os.environ}
+    findings.absent = what_is_absent(findings.environment)
     for name in (*job_modules(), *further):
         try:
             importlib.import_module(name)
@@ -98,6 +104,23 @@ def examine(project: Path | None = None, further: Sequence[str] = ()) -> Finding
         findings.store = _ask_store(project)
     findings.seconds = round(time.monotonic() - began, 2)
     return findings
+
+
+def what_is_absent(environment: Mapping[str, str]) -> list[str]:
+    """Return what the variables name that is not there: the launcher and the program of VASP, and its library.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Some of `SHOWN`.
+    """
+    words = shlex.split(os.path.expandvars(environment.get("ATOMATE2_VASP_CMD", "")))
+    programs = dict.fromkeys((*words[:1], *words[-1:]))
+    found = [f"{program} (of ATOMATE2_VASP_CMD)" for program in programs if shutil.which(program) is None]
+    library = environment.get("PMG_VASP_PSP_DIR")
+    if library is not None and not Path(library).is_dir():
+        found.append(f"{library} (PMG_VASP_PSP_DIR)")
+    return found
 
 
 def _ask_store(project: Path) -> str:

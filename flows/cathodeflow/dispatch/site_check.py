@@ -216,10 +216,12 @@ def _judge(category: Category, check: str, findings: Findings, where: str) -> Re
         return Result(category, check, "broken", f"{message}; FireWorks would drop their jobs without a word")
     if not findings.healthy:
         return Result(category, check, "broken", f"the store cannot be reached {where}: {findings.store}")
-    asked = "" if findings.store == "not asked" else ", the store answers"
-    return Result(
-        category, check, "ok", f"{findings.modules} modules imported {where} in {findings.seconds:g} s{asked}"
-    )
+    said = f"{findings.modules} modules imported {where} in {findings.seconds:g} s"
+    said += "" if findings.store == "not asked" else ", the store answers"
+    if findings.absent:
+        # Broken for a campaign with VASP only: rehearsals and potentials need none of it.
+        said += f"; for VASP not there: {', '.join(findings.absent)}"
+    return Result(category, check, "ok", said)
 
 
 def _check_live(site: SiteFile, request: Request, modules: tuple[str, ...], patience_s: float) -> Result:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from cathodeflow.dispatch import site_check
+from cathodeflow.dispatch.probe import what_is_absent
 from cathodeflow.dispatch.site_file import SiteFile
 from cathodeflow.dispatch.sites import Site
 
@@ -18,3 +20,29 @@ def test_a_live_check_without_a_project_folder_says_what_to_do(tmp_path: Path, m
     found = {result.check: result for result in site_check.check_site(site, tmp_path / "absent", live_s=1.0)}
     assert found["live"].verdict == "broken"
     assert "cflow launch" in found["live"].message
+
+
+def test_programs_that_a_queue_names_and_that_are_not_there_are_said(tmp_path: Path) -> None:
+    (tmp_path / "pps").mkdir()
+    there = {"ATOMATE2_VASP_CMD": "env -i sh", "PMG_VASP_PSP_DIR": str(tmp_path / "pps")}
+    assert what_is_absent(there) == []
+    assert what_is_absent({}) == []
+    missing = {"ATOMATE2_VASP_CMD": "nosuchrun --ntasks=$SLURM_NTASKS nosuchvasp", "PMG_VASP_PSP_DIR": "/no/pps"}
+    assert what_is_absent(missing) == [
+        "nosuchrun (of ATOMATE2_VASP_CMD)",
+        "nosuchvasp (of ATOMATE2_VASP_CMD)",
+        "/no/pps (PMG_VASP_PSP_DIR)",
+    ]
+
+
+def test_a_check_says_which_program_of_vasp_is_missing_in_the_environment_of_the_script(tmp_path: Path) -> None:
+    described = {
+        "title": "t",
+        "scheduler": "none",
+        "shell": "/bin/bash",
+        "python": sys.executable,
+        "workers": {"dft": {"environment": {"ATOMATE2_VASP_CMD": "nosuchvasp"}}},
+    }
+    found = {r.check: r for r in site_check.check_site(SiteFile(tmp_path, Site.model_validate(described)), tmp_path)}
+    assert found["imports"].verdict == "ok", "a potential needs no VASP"
+    assert found["imports"].message.endswith("for VASP not there: nosuchvasp (of ATOMATE2_VASP_CMD)")
