@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cathodeflow.campaign import transitions
+from cathodeflow.campaign.event_log import lost_runs_line
 from cathodeflow.campaign.notifications import Notifier
 from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import CampaignState
@@ -318,7 +319,9 @@ class _Driver:
             transitions.append_event(self.project, self.name, "worker_died", message)
         for message in self.pool.messages():
             transitions.append_event(self.project, self.name, "site", message)
-        reconcile(self.project, self.name)
+        lost = lost_runs_line(reconcile(self.project, self.name))
+        if lost is not None:
+            transitions.append_event(self.project, self.name, *lost)
         campaign = advance(self.project, self.name, recipes, keep_lease=self.renew_lease)
         if campaign.state == CampaignState.RUNNING:
             self.pool.top_up()

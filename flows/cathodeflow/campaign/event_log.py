@@ -13,9 +13,12 @@ from cathodeflow.records.campaign import EventRecord
 from cathodeflow.storage.collections import CAMPAIGNS, EVENTS
 
 if TYPE_CHECKING:
+    from cathodeflow.dispatch.reconcile import LostRun
     from cathodeflow.storage.connection import Project
 
 WAITING = "undelivered_events"
+_LOST = {"rerun": "it is run again", "adopt": "its result was there and is taken over"}
+_SPELLED_OUT = 3
 
 
 class Line(NamedTuple):
@@ -24,6 +27,24 @@ class Line(NamedTuple):
     kind: str
     message: str
     details: dict[str, Any] | None = None
+
+
+def lost_runs_line(lost: Sequence[LostRun]) -> Line | None:
+    """Return what the log says of jobs whose process was found gone; None where there is nothing to say.
+
+    Those that were FIZZLED are told of by the attempts that follow from it.
+    """
+    told = [run for run in lost if run.action in _LOST]
+    if not told:
+        return None
+    some = [
+        f"{run.kind} {run.key}: process {run.pid} on {run.host} is gone (time {run.vanished}), {_LOST[run.action]}"
+        for run in told[:_SPELLED_OUT]
+    ]
+    more = f"; and {len(told) - len(some)} more" if len(told) > len(some) else ""
+    runs = [{"key": run.key, "fw_id": run.fw_id, "launch_id": run.launch_id, "action": run.action} for run in told]
+    details = {"keys": [run.key for run in told], "runs": runs}
+    return Line("lost", f"{'; '.join(some)}{more}", details)
 
 
 def change_and_tell(

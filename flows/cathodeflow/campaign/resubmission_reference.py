@@ -15,11 +15,13 @@ HEADER = f"""# What follows a failure
 Each attempt that failed gets one reason, told by what knows best: the scheduler, custodian, the program's files, the
 job's own error. This table says what follows; `campaign/resubmission.py` holds it, and this page is generated
 (`python -m cathodeflow.campaign.resubmission_reference`). Every decision is written down with what was considered
-(`cflow query attempts`, `cflow jobs show`).
+(`cflow log`, `cflow query attempts`, `cflow jobs show`).
 
 - A reason *of the job's own* counts to the definition's `failures.max_attempts`. The others have a cap of their own.
 - The delay doubles with each further failure for the same reason, up to {LONGEST_DELAY_S / 60:g} minutes.
-- Time and memory grow by a factor of {FACTOR:g} each time.
+- Time and memory grow by a factor of {FACTOR:g} each time, from what the site gives or a person last asked for.
+- A job of this machine, outside Slurm, whose process is gone is run again at once, up to ten times, before this table
+  is asked; the log says so (`cflow log`).
 - A job that continues starts from CONTCAR and WAVECAR of its last attempt; where there are none, anew.
 - When no attempts are left: a stage that needs each of its members (references, training, prediction, screening) stops
   the campaign; a label or a follow-up is quarantined with the reason of its last attempt, and the stage goes on within
