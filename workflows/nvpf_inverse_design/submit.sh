@@ -103,8 +103,9 @@ if [ -n "$as_job" ]; then
         [ "$argument" = --as-job ] || kept+=("$argument")
     done
     printf -v command '%q ' "$here/submit.sh" "${kept[@]}" --definition "$definition"
-    exec sbatch --job-name=cathodeflow-driver --ntasks=1 --cpus-per-task=1 --signal=B:TERM@120 \
-        --output=cathodeflow-driver-%j.log --wrap "exec $command"
+    # A driver may start again by itself after a node failure or a preemption: it goes on where it ended.
+    exec sbatch --job-name=cathodeflow-driver --ntasks=1 --cpus-per-task=1 --signal=B:TERM@120 --requeue \
+        --open-mode=append --output=cathodeflow-driver-%j.log --wrap "exec $command"
 fi
 
 # One thread per worker: two torch processes with two threads each on two cores are forty times slower.

@@ -82,6 +82,7 @@ def test_the_driver_as_a_job_runs_this_script_on_the_site(tmp_path: Path):
     *options, flag, command = (tmp_path / "sbatch").read_text().splitlines()
     assert flag == "--wrap"
     assert "--cpus-per-task=1" in options
+    assert {"--requeue", "--open-mode=append"} <= set(options), "it goes on by itself when its node fails"
     # What the job would run, run here.
     environment = {"PATH": f"{tools}:/usr/bin:/bin"}
     done = subprocess.run(
