@@ -70,7 +70,11 @@ def _queue_adapter(site: SiteFile, category: Category, queue: Queue) -> dict[str
         "pre_rocket": "\n".join(before) or None,
         "logdir": ".",
     }
-    options = {"gres": f"gpu:{kind}{queue.gpus}", "gpus-per-node": f"{kind}{queue.gpus}", "gpus": f"{kind}{queue.gpus}"}
+    options = {
+        "gres": f"gpu:{kind}{queue.gpus}",
+        "gpus-per-node": f"{kind}{queue.gpus}",
+        "gpus": f"{kind}{queue.gpus * queue.nodes}",
+    }
     if queue.gpus and queue.gpu_option in options:
         adapter[queue.gpu_option.replace("-", "_")] = options[queue.gpu_option]
     return {key: value for key, value in adapter.items() if value is not None}
