@@ -91,6 +91,9 @@ if ! command -v cflow >/dev/null; then
     echo "submit.sh: cflow is not on the path; activate the environment of cathodeflow first" >&2
     exit 6
 fi
+if [ -n "$site" ]; then
+    cflow site show "$site" >/dev/null # says now, and not when a job begins, that there is no such site
+fi
 
 if [ -n "$as_job" ]; then
     if [ -z "$site" ]; then

@@ -78,7 +78,7 @@ def test_the_driver_as_a_job_runs_this_script_on_the_site(tmp_path: Path):
     (tools / "sbatch").chmod(0o755)
     result, calls = submit(tmp_path, "--site", "ours", "--as-job", "my project")
     assert result.returncode == 0, result.stderr
-    assert calls == []
+    assert calls == ["site show ours"], "the rest is the job's"
     *options, flag, command = (tmp_path / "sbatch").read_text().splitlines()
     assert flag == "--wrap"
     assert "--cpus-per-task=1" in options
@@ -91,6 +91,27 @@ def test_the_driver_as_a_job_runs_this_script_on_the_site(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     last = (tmp_path / "calls").read_text().splitlines()
     assert "run --project my project --campaign nvpf_paper --site ours" in last
+
+
+@pytest.mark.parametrize("options", [[], ["--as-job"]])
+def test_a_site_that_is_not_there_is_refused_before_anything_is_launched_or_submitted(
+    tmp_path: Path, options: list[str]
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "cflow").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n[ "$1" != site ] || exit 2\n')
+    (tools / "sbatch").write_text(f"#!/bin/sh\necho sbatch >> {tmp_path}/calls\n")
+    for program in tools.iterdir():
+        program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(SCRIPT), "--site", "moon", *options],
+        env={"PATH": f"{tools}:/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert (tmp_path / "calls").read_text() == "site show moon\n"
 
 
 def test_the_driver_as_a_job_needs_a_site(tmp_path: Path):
