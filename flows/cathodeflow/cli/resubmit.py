@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 ROWS_SHOWN = 50
+MANY = 500  # from here on it takes so long that a person wonders
 
 
 class FailedState(StrEnum):
@@ -70,7 +71,7 @@ def resubmit(
     from dataclasses import asdict
 
     from cathodeflow.campaign import resubmit as resubmission
-    from cathodeflow.cli.output import print_json
+    from cathodeflow.cli.output import note, print_json
     from cathodeflow.cli.selection import campaign_name, open_existing
 
     if undo and not all(given is None for given in (reason, kind, key, state, memory, time, go_on)):
@@ -88,6 +89,8 @@ def resubmit(
     if not made.jobs and not made.refused:
         _refuse_unknown(opened, name, key or [])
     if made.jobs and not dry_run:
+        if len(made.jobs) > MANY and not as_json:
+            note(f"resubmitting {len(made.jobs):,} jobs, some dozens a second …")
         made = resubmission.resubmit(opened, name, selection, terms)
     if as_json:
         print_json(asdict(made) | {"terms": asdict(terms), "dry_run": dry_run})
