@@ -108,6 +108,8 @@ def _print(opened: Project, made: Resubmission, terms: Terms, *, dry_run: bool) 
         if made.goes_back_to:
             moved = "would go" if dry_run else "has gone"
             say(f"The campaign {moved} back to stage {made.goes_back_to}; `cflow run` works on it")
+        elif (opened.get("campaigns", made.campaign) or {}).get("state") == "paused":
+            note("The campaign is paused: they start after `cflow resume`")
         if made.left:
             again = "would be left" if dry_run else "are left"
             note(f"{made.left:,} more {again}: a resubmission has {len(made.jobs):,} jobs at most; repeat it for them")

@@ -122,6 +122,15 @@ def test_a_resubmission_is_asked_for_in_the_words_of_people(cflow: Cflow, failed
         cflow("resubmit", "-p", folder, "--reason", "ooom")
 
 
+def test_jobs_of_a_paused_campaign_are_said_to_wait(cflow: Cflow, failed: Path, tmp_path: Path):
+    folder = shutil.copytree(failed, tmp_path / "copy")
+    cflow("resume", "-p", folder)
+    cflow("pause", "-p", folder)
+    assert "they start after `cflow resume`" in cflow("resubmit", "-p", folder, "--dry-run").stderr
+    cflow("resubmit", "-p", folder)
+    assert json.loads(cflow("status", "-p", folder, "--json").stdout)["state"] == "paused"
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
