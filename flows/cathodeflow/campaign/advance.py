@@ -300,6 +300,9 @@ def _changes(project: Project, failure: Failure, folder: Path | None) -> dict[st
         changes[TIME_FACTOR] = failure.factor * asked_factor(project, failure.job.fw_id, TIME_FACTOR)
     if failure.action == Action.MORE_MEMORY:
         changes[MEMORY_FACTOR] = failure.factor * asked_factor(project, failure.job.fw_id, MEMORY_FACTOR)
+    if failure.action in {Action.MORE_TIME, Action.MORE_MEMORY}:
+        # Not behind the others any more: the larger allocation is for this job, and takes the usual ones as well.
+        changes["_priority"] = 0
     if failure.action == Action.RERUN:
         # Behind those that were never tried: first in the queue, a job that takes its worker down every time would
         # end each new allocation before it has done anything.
