@@ -139,11 +139,18 @@ def _mark_target(source: Project, target: Project) -> None:
     if place_of(source) == place_of(target):
         raise StoreError(f"The documents of {source.folder} are there already ({place_of(source)}): nothing to do.")
     mark = target.get(MARKER, MARKER)
-    unfinished = mark is not None and mark["state"] in {COPYING, MOVED} and mark["folder"] == str(source.folder)
-    if not unfinished and any(target.count(name) for name in target.database.list_collection_names()):
+    # An embedded store is in the very folder, which may have been renamed since.
+    unfinished = (
+        mark is not None
+        and mark["state"] in {COPYING, MOVED}
+        and (target.address is None or mark["folder"] == str(source.folder))
+    )
+    if not unfinished and any(target.count(name) for name in _collections(target)):
         raise StoreError(
-            f"{place_of(target)} holds other documents in the database {target.database_name!r}: name another database "
-            "in the address (mongodb://host/name), or empty that one."
+            f"{target.embedded_file.path} holds other documents: move that file away, then repeat this command."
+            if target.address is None
+            else f"{target.address.uri} holds other documents in the database {target.database_name!r}: name another "
+            "database in the address (mongodb://host/name), or empty that one."
         )
     _mark(target, COPYING, source)
 

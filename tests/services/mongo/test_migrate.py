@@ -279,6 +279,24 @@ def test_a_database_with_other_documents_is_refused(tmp_path: Path, mongo_server
         migrate(project, open_target(project.folder, None))
 
 
+def test_a_folder_that_was_renamed_goes_back_to_its_old_file(tmp_path: Path, mongo_server: MongoServer) -> None:
+    project = launch(tmp_path / "p", definition())
+    move_project(project, open_target(project.folder, Stores(mongo_server).uri()), INDEXES)
+    (tmp_path / "p").rename(tmp_path / "renamed")
+    served = open_project(tmp_path / "renamed")
+    assert served.uri is not None
+    move_project(served, open_target(served.folder, None), INDEXES)
+    assert open_project(tmp_path / "renamed").uri is None
+
+
+def test_another_file_in_the_way_is_named(tmp_path: Path, mongo_server: MongoServer) -> None:
+    create_project(tmp_path / "p", Stores(mongo_server).uri())
+    served = launch(tmp_path / "p", definition())
+    open_target(served.folder, None).database.campaigns.insert_one({"_id": "other"})
+    with pytest.raises(StoreError, match=r"cathodeflow.sqlite holds other documents: move that file away"):
+        move_project(served, open_target(served.folder, None), INDEXES)
+
+
 def test_a_source_that_never_rests_is_refused(
     tmp_path: Path, mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
