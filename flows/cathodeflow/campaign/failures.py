@@ -287,7 +287,7 @@ def _fizzled_jobs(project: Project, name: str, attempts: Counter[tuple[str, str]
     jobs: dict[tuple[JobKind, str], FailedJob] = {}
     for job in fizzled:
         # One that failed for want of another's result fails for that one's reason, and runs again with it.
-        kind, key, causing = JobKind(job.kind), str(job.key), first[job.fw_id]
+        kind, key, causing = JobKind(str(job.kind)), str(job.key), first[job.fw_id]
         reported = said[causing[0]]
         reason = Reason(reported.reason) if reported.reason in list(Reason) else Reason.CALCULATION_ERROR
         there = jobs.get((kind, key))

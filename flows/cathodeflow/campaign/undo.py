@@ -97,7 +97,8 @@ def _sorted_out(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the keys that are as before and those that have started."""
     done = {entries[0]["fw_id"]: is_back for entries, is_back in zip(before, as_before, strict=True)}
-    back, started = [], []
+    back: list[str] = []
+    started: list[str] = []
     for key, fw_ids in zip(work["keys"], work["fw_ids"], strict=True):
         (back if all(done.get(fw_id, False) for fw_id in fw_ids) else started).append(key)
     return tuple(back), tuple(started)

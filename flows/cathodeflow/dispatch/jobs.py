@@ -235,7 +235,7 @@ def last_launches(project: Project, fw_ids: Sequence[int]) -> Iterator[JobDetail
     """
     for start in range(0, len(fw_ids), _BATCH):
         fireworks = project.select(FIREWORKS, {"fw_id": {"$in": list(fw_ids[start : start + _BATCH])}})
-        last = {d["fw_id"]: max(launches) for d in fireworks if (launches := _launch_ids(d))}
+        last = {d["fw_id"]: max(ids) for d in fireworks if (ids := _launch_ids(d))}
         found = project.select(LAUNCHES, {"launch_id": {"$in": sorted(last.values())}}) if last else []
         launches = {d["launch_id"]: LaunchSummary.from_document(d) for d in found}
         for document in fireworks:
