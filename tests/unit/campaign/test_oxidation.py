@@ -8,8 +8,14 @@ import pytest
 from tests.campaign_world import definition, launch
 
 from cathodeflow.campaign import transitions
+from cathodeflow.campaign.policy import JobView
 from cathodeflow.campaign.stages.followups import FollowUpStage
-from cathodeflow.campaign.stages.oxidation import oxidation_references, reference_levels, with_oxidation_states
+from cathodeflow.campaign.stages.oxidation import (
+    as_reference,
+    oxidation_references,
+    reference_levels,
+    with_oxidation_states,
+)
 from cathodeflow.campaign.stages.work import StageContext
 from cathodeflow.jobs.followups.bader import bader_result
 from cathodeflow.records.followup import BaderResult, FollowUpRecord
@@ -86,6 +92,14 @@ def test_a_remark_that_states_are_missing_goes_where_they_are_told() -> None:
     assert "V:" not in made["message"]
 
 
+def test_the_cells_that_states_are_told_by_say_so() -> None:
+    remarks = "V: no reference charges, so no oxidation states: 8 at +1.80 e; Mo: no reference charges, so no states"
+    told = as_reference({"message": remarks, "bader": {}}, "V", 3)["message"]
+    assert told.startswith("V is V3+ by charge balance")
+    assert told.endswith("; Mo: no reference charges, so no states")
+    assert "V: no" not in told
+
+
 def test_the_pristine_hosts_charges_are_written_down_before_the_others(
     context: StageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,3 +120,15 @@ def test_the_pristine_hosts_charges_are_written_down_before_the_others(
     for level, charge in (("Na3", 1.8), ("Na1", 2.1)):
         transitions.record_once(context.project, "follow_ups", pristine_record(level, charge))
     assert set(states().values()) == {"COMPLETED"}
+
+
+def test_a_pristine_cells_record_says_what_it_stands_for(context: StageContext) -> None:
+    record = pristine_record("Na3", 1.8)
+    stage = FollowUpStage(context)
+    species = [site.specie.symbol for site in load_packaged_host("nvpf").level("Na3").structure]
+    stage.__dict__["_crystals"] = {record.key: {"species": species}}
+    output = {"outcome": "done", "message": "V: no reference charges, so no oxidation states: 8 at +1.80 e"}
+    output |= {"bader": record.bader.model_dump(), "origin": {"provenance": "pair"}}
+    stage.record(JobView(f"{record.key}/bader", "COMPLETED", 1), output)
+    written = context.project.get("follow_ups", f"trial/{record.key}/bader")
+    assert written["message"] == "V is V3+ by charge balance: in other cells it is told by these charges"

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.stages.label import ValidateStage
-from cathodeflow.campaign.stages.oxidation import oxidation_references, reference_levels, with_oxidation_states
+from cathodeflow.campaign.stages.oxidation import (
+    as_reference,
+    oxidation_references,
+    reference_levels,
+    with_oxidation_states,
+)
 from cathodeflow.campaign.stages.selection import pristine_composition
 from cathodeflow.campaign.stages.work import StageWork, job_uuid
 from cathodeflow.records.candidate import candidate_id
@@ -141,6 +146,9 @@ class FollowUpStage(StageWork):
         if found.get(Branch.BADER.value):
             species = self._crystals[self.workflow_key(job.key)]["species"]
             found = with_oxidation_states(found, species, oxidation_references(self.context))
+            if job.key in self._pristine_charges:
+                state = reference_levels(self.context.host)[parse_candidate_key(self.workflow_key(job.key)).level]
+                found = as_reference(found, self.context.host.substituted_element, state)
         self._write(job.key, found)
 
     def give_up(self, failure: Failure, message: str) -> None:

@@ -80,6 +80,23 @@ def oxidation_references(context: StageContext) -> dict[str, dict[str, float]]:
     return {element: found} if len(found) > 1 and rising else {}
 
 
+def as_reference(output: Mapping[str, Any], element: str, state: int) -> dict[str, Any]:
+    """Say in the output of a branch that its charges are those by which the states of other cells are told.
+
+    Parameters
+    ----------
+    output : mapping
+        Of `jobs.followups.bader.bader`, done, on a pristine cell.
+    element, state : str, int
+        The metal, and the state of all its sites by charge balance (`reference_levels`).
+    """
+    from cathodeflow.jobs.followups.bader import SEPARATOR, without_remarks
+
+    others = without_remarks(str(output.get("message", "")), [element])
+    said = f"{element} is {element}{state}+ by charge balance: in other cells it is told by these charges"
+    return {**output, "message": SEPARATOR.join(filter(None, (said, others)))}
+
+
 def with_oxidation_states(
     output: Mapping[str, Any], species: list[str], references: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
