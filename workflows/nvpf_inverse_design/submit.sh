@@ -9,6 +9,7 @@
 ##SBATCH --time=24:00:00
 ##SBATCH --output=cathodeflow-%j.log
 set -euo pipefail
+{ # read to its end before it runs: a driver runs for days, and this file may change meanwhile
 
 usage() {
     cat <<'USAGE'
@@ -151,3 +152,5 @@ else
     cflow run --project "$project" --campaign "$name" "${where[@]}"
 fi
 cflow report --project "$project" --campaign "$name"
+exit
+}

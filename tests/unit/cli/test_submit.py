@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -156,3 +157,19 @@ def test_a_definition_without_a_name_in_sight_is_refused_before_anything_runs(tm
     assert result.returncode == 2
     assert "name:" in result.stderr
     assert calls == []
+
+
+def test_the_script_may_change_while_its_driver_runs(tmp_path: Path):
+    folder = tmp_path / "workflow"
+    shutil.copytree(SCRIPT.parent, folder)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    script = folder / SCRIPT.name
+    (tools / "cflow").write_text(
+        f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" != run ] || echo "(" > {script}\n[ "$1" != status ]\n'
+    )
+    (tools / "cflow").chmod(0o755)
+    path = f"{tools}:/usr/bin:/bin"
+    done = subprocess.run(["bash", str(script)], env={"PATH": path}, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "calls").read_text().split() == ["model", "status", "launch", "run", "report"]
