@@ -30,6 +30,10 @@ FORGOTTEN_AFTER_S = 900.0
 """Counts that no page asked for so long are no longer kept up to date."""
 
 
+MOST_KEPT = 300
+"""Filters are free text: what is kept must not grow with them."""
+
+
 @dataclass
 class _Entry:
     """A count: how to make it, what it was, when, how long it took, and when a page last asked."""
@@ -96,7 +100,7 @@ class KeptCounts:
             entry = self._entries.get(key)
             if entry is not None:
                 entry.asked_at = time.monotonic()
-        if entry is None or entry.took <= AT_ONCE_S:
+        if entry is None:
             entry = self._count(key, count, time.monotonic())
         self._of_request.oldest_at = min(getattr(self._of_request, "oldest_at", entry.at), entry.at)
         return entry.value
@@ -105,29 +109,29 @@ class KeptCounts:
         generation, began = self._generation, time.monotonic()
         entry = _Entry(count, count(), began, time.monotonic() - began, asked_at)
         with self._lock:
-            if key in self._entries:
-                entry.asked_at = max(asked_at, self._entries[key].asked_at)
-            if generation == self._generation:  # else it may say what was before
+            before = self._entries.pop(key, None)
+            if entry.took > AT_ONCE_S and generation == self._generation:  # else it may say what was before a change
+                entry.asked_at = max(asked_at, asked_at if before is None else before.asked_at)
                 self._entries[key] = entry
-            if entry.took > AT_ONCE_S and (self._refresher is None or not self._refresher.is_alive()):
-                self._refresher = threading.Thread(target=self._refresh, name="counts", daemon=True)
-                self._refresher.start()
+                if len(self._entries) > MOST_KEPT:
+                    del self._entries[min(self._entries, key=lambda other: self._entries[other].asked_at)]
+                if self._refresher is None or not self._refresher.is_alive():
+                    self._refresher = threading.Thread(target=self._refresh, name="counts", daemon=True)
+                    self._refresher.start()
         return entry
 
     def _refresh(self) -> None:
-        """Count the oldest of the slow ones again and again, as long as there are any."""
+        """Count the oldest again and again, as long as any is kept."""
         while True:
             with self._lock:
                 now = time.monotonic()
                 self._entries = {
                     key: entry for key, entry in self._entries.items() if now - entry.asked_at < FORGOTTEN_AFTER_S
                 }
-                slow = [(entry.at, key) for key, entry in self._entries.items() if entry.took > AT_ONCE_S]
-                if not slow:
+                if not self._entries:
                     self._refresher = None
                     return
-                key = min(slow, key=lambda found: found[0])[1]
-                entry = self._entries[key]
+                key, entry = min(self._entries.items(), key=lambda item: item[1].at)
             began = time.monotonic()
             try:
                 self._count(key, entry.count, entry.asked_at)

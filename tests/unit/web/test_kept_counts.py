@@ -119,5 +119,18 @@ def test_a_count_given_out_can_be_changed_without_harm():
     assert counts.count_by(*JOBS) == {"READY": 1}
 
 
+def test_what_is_kept_does_not_grow_with_what_people_ask_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kept_counts, "MOST_KEPT", 3)
+    store = Store(0.02)
+    counts = KeptCounts(store)  # type: ignore[arg-type]
+    for number in range(8):
+        counts.count("fireworks", {"name": number})
+    assert len(counts._entries) <= 3
+    store.seconds = 0.0
+    for number in range(8, 16):
+        counts.count("fireworks", {"name": number})
+    assert len(counts._entries) <= 3
+
+
 def test_all_else_is_the_projects_own():
     assert KeptCounts(Store(0.0)).other == "anything else"  # type: ignore[arg-type]
