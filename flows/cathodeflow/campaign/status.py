@@ -147,7 +147,7 @@ def read_status(project: Project, name: str) -> StatusReport:
         message=document["message"],
         provenance=document["provenance"],
         candidates=sum(levels.values()),
-        labels=_count_labels(project, document, done, wanted),
+        labels=_count_labels(project, document, done, wanted, failed_jobs=jobs.get("FIZZLED", 0)),
         jobs=jobs,
         stage_done=done,
         stage_wanted=wanted,
@@ -165,12 +165,14 @@ def read_status(project: Project, name: str) -> StatusReport:
     )
 
 
-def _count_labels(project: Project, document: dict[str, Any], done: int, wanted: int) -> dict[str, int]:
+def _count_labels(
+    project: Project, document: dict[str, Any], done: int, wanted: int, *, failed_jobs: int
+) -> dict[str, int]:
     """Count label documents and what was asked for so far, training and validation together."""
     name = document["_id"]
     counts = {"done": 0, "failed": 0, "quarantined": 0} | project.count_by("labels", "outcome", {"campaign": name})
     failed = {"spec._campaign": name, "spec._kind": JobKind.LABEL.value, "state": "FIZZLED"}
-    keys = project.count_by(FIREWORKS, "spec._key", failed)
+    keys = project.count_by(FIREWORKS, "spec._key", failed) if failed_jobs else {}
     counts["failed"] = sum(keys.values()) - _count_ids(project, "labels", [f"{name}/{key}" for key in keys])
     chosen = sum(len(keys) for keys in document["selections"].values())
     settled = counts["done"] + counts["quarantined"]
