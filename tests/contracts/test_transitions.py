@@ -39,6 +39,8 @@ ALLOWED = {
     ("campaign/withdrawn.py", "insert_missing"): "what comes back from withdrawn",
     # FireWorks' own collections, whose states are not the campaign's.
     ("dispatch/launchpad.py", "update_one"): "launches: where a job runs is known after it was claimed",
+    ("dispatch/generations.py", "update_one"): "workflows: which jobs they have, within their lock",
+    ("dispatch/generations.py", "update_many"): "fireworks: superseded ones",
     ("dispatch/rerun.py", "update_one"): "fireworks: what a person has asked for, or takes back",
     ("dispatch/reconcile.py", "find_one_and_replace"): "launches: of a process that is gone",
     **{("dispatch/server_launchpad.py", method): "without transactions" for method in _ON_A_SERVER},

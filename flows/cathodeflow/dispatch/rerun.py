@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.dispatch.generations import PARTS, added_by, reinstate, supersede
 from cathodeflow.dispatch.jobs import FIREWORKS, WORKFLOWS
 from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR
 from cathodeflow.errors import MissingDependencyError
@@ -89,13 +90,21 @@ def as_they_are(project: Project, fw_ids: Sequence[int], spec_keys: Sequence[str
     Returns
     -------
     dict of int to list of dict
-        For each job, itself first: ``fw_id``, ``state``, ``launches``, ``archived``, and of itself ``spec``.
+        For each job, itself first: ``fw_id``, ``state``, ``launches``, ``archived``, and of itself ``spec``; where it,
+        or one that builds on it, has added jobs when it ran, also these as ``superseded`` and the parts of their
+        ``workflow``.
     """
     below = dict.fromkeys(fw_ids, frozenset[int]())
+    superseded: dict[int, dict[str, Any]] = {}
     for workflow in _workflows(project, fw_ids):
-        if len(workflow["nodes"]) > 1:
-            links = {int(one): children for one, children in workflow["links"].items()}
-            below |= {fw_id: _reached(links, fw_id) for fw_id in set(workflow["nodes"]) & set(fw_ids)}
+        if len(workflow["nodes"]) == 1:
+            continue
+        links = {int(one): children for one, children in workflow["links"].items()}
+        for fw_id in set(workflow["nodes"]) & set(fw_ids):
+            below[fw_id] = _reached(links, fw_id)
+            old = added_by(project, {fw_id, *below[fw_id]}, below[fw_id]) if spec_keys and below[fw_id] else []
+            if old:
+                superseded[fw_id] = {"superseded": old, "workflow": {part: workflow[part] for part in PARTS}}
     wanted = sorted({*fw_ids, *(one for reached in below.values() for one in reached)})
     fields = {"fw_id": 1, "state": 1, "launches": 1, "archived_launches": 1, **{f"spec.{key}": 1 for key in spec_keys}}
     documents: dict[int, dict[str, Any]] = {}
@@ -107,7 +116,7 @@ def as_they_are(project: Project, fw_ids: Sequence[int], spec_keys: Sequence[str
         entries = [_entry(documents[one]) for one in (fw_id, *sorted(below[fw_id])) if one in documents]
         if fw_id in documents:
             spec = documents[fw_id].get("spec") or {}
-            entries[0]["spec"] = {key: spec.get(key) for key in spec_keys}
+            entries[0] |= {"spec": {key: spec.get(key) for key in spec_keys}, **superseded.get(fw_id, {})}
         kept[fw_id] = entries
     return kept
 
@@ -161,6 +170,8 @@ def run_again(project: Project, before: Sequence[Mapping[str, Any]], changes: Ma
     if changes:
         # FireWorks' own update_spec leaves a COMPLETED job as it is, such as one whose relaxation exploded.
         launchpad.fireworks.update_one(unchanged, {"$set": {f"spec.{key}": value for key, value in changes.items()}})
+    if "superseded" in was:
+        supersede(launchpad, was["fw_id"], was["superseded"])
     return bool(rerun(project, [was["fw_id"]]))
 
 
@@ -194,6 +205,8 @@ def take_back(project: Project, before: Sequence[Sequence[Mapping[str, Any]]]) -
         if not done:
             continue
         restored = [entry for entry in entries if entry["fw_id"] not in going_on]
+        if "superseded" in entries[0]:
+            reinstate(launchpad, entries[0]["fw_id"], entries[0]["workflow"])
         for entry in restored[1:]:
             _restore(launchpad, entry)
         for entry in restored:  # the workflow's own list of states
@@ -214,6 +227,8 @@ def _how(now: Sequence[Mapping[str, Any]], was: Mapping[str, Any]) -> str | None
     parts = ("state", "launches", "archived")
     if all(now[0][part] == was[part] for part in parts):
         return "same"
+    if now[0]["state"] == "ARCHIVED" and now[0]["launches"] == was["launches"]:
+        return "waits"  # superseded by a job that has not run yet
     waits = now[0]["state"] in {"READY", "WAITING", "PAUSED"} and not now[0]["launches"]
     return "waits" if waits and sorted(now[0]["archived"]) == sorted([*was["archived"], *was["launches"]]) else None
 
@@ -233,7 +248,7 @@ def _restore(launchpad: ProjectLaunchPad, was: Mapping[str, Any]) -> bool:
 
 
 def _workflows(project: Project, fw_ids: Sequence[int]) -> Iterable[dict[str, Any]]:
-    fields = {"nodes": 1, "links": 1, "fw_states": 1}
+    fields = dict.fromkeys(PARTS, 1)
     for start in range(0, len(fw_ids), _BATCH):
         yield from project.database[WORKFLOWS].find({"nodes": {"$in": list(fw_ids[start : start + _BATCH])}}, fields)
 

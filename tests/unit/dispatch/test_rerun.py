@@ -85,7 +85,7 @@ def one(project: Project, name: str, state: str) -> int:
 def add(project: Project, how: str) -> str:
     """A job that puts two others in its place, or beside itself, and one that waits for it."""
     first = parent(how)
-    last = after(first.output if how == "replace" else 1)
+    last = after(1 if how == "addition" else first.output)
     add_workflow_once(project, Flow([first, last]), campaign="c", kind="label", key="k")
     return last.uuid
 
@@ -115,12 +115,35 @@ def test_a_job_that_failed_for_want_of_a_dynamic_child_runs_again_with_it(
 
 
 @pytest.mark.parametrize("how", ["replace", "detour", "addition"])
-def test_a_job_whose_dynamic_children_exist_is_run_again(project: Project, how: str) -> None:
+def test_a_job_whose_dynamic_children_exist_is_run_again_and_supersedes_them(project: Project, how: str) -> None:
+    add(project, how)
+    first = run_all(project)
+    old = {fw_id for fw_id, (name, *_) in jobs(project).items() if name in {"child", "store_inputs"}}
+    again(project, one(project, "parent", "COMPLETED"))
+    second = run_all(project)
+    expected = first if how != "addition" else first - Counter(["after"])
+    assert second == expected, "each of them once, the old ones not at all"
+    states = {fw_id: state for fw_id, (_, state, *_) in jobs(project).items()}
+    assert {states[fw_id] for fw_id in old} == {"ARCHIVED"}
+    workflow = project.database["workflows"].find_one({})
+    assert not old & set(workflow["nodes"])
+    assert workflow["state"] == "COMPLETED"
+    assert {states[fw_id] for fw_id in workflow["nodes"]} == {"COMPLETED"}
+
+
+@pytest.mark.parametrize("how", ["replace", "detour", "addition"])
+def test_superseded_jobs_come_back_when_the_rerun_is_taken_back(project: Project, how: str) -> None:
     add(project, how)
     run_all(project)
-    again(project, one(project, "parent", "COMPLETED"))
-    assert run_all(project)["parent"] == 1
-    assert {state for _, state, *_ in jobs(project).values()} == {"COMPLETED"}
+    parts = ("nodes", "links", "parent_links", "fw_states", "state")
+    states, workflow = jobs(project), project.database["workflows"].find_one({})
+    before = again(project, one(project, "parent", "COMPLETED"))
+    assert take_back(project, [before]) == [True]
+    assert take_back(project, [before]) == [True]
+    assert jobs(project) == states
+    found = project.database["workflows"].find_one({})
+    assert {part: found[part] for part in parts} == {part: workflow[part] for part in parts}
+    assert not work_one(project)
 
 
 def test_what_built_on_a_job_is_taken_back_with_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
