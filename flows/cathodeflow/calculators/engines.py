@@ -78,7 +78,8 @@ def engine(definition: Mapping[str, Any]) -> Engine:
         `parameters`, as the section ``engine`` of a definition; all but `name` may be absent or None. `max_force` and
         `max_steps` are of potentials: VASP's are INCAR's EDIFFG and NSW. Parameters of ``vasp`` and ``rehearsal``:
         `vasp.parameters.read_parameters` and `rehearsal.engine.read_rehearsal`. Parameters of ``mlff``: `optimizer`
-        (``BFGS``, ``LBFGS``, ``FIRE``), `device` (``cpu``, ``cuda``). Parameters of ``pair``, all for rehearsing:
+        (``BFGS``, ``LBFGS``, ``FIRE``), `device` (``cpu``, ``cuda``; else a GPU where the job sees one).
+        Parameters of ``pair``, all for rehearsing:
         `fail_compositions` (list such as ``["Cu2Mo6"]``: a relaxation of a cell that holds just these counts of these
         elements fails), `delay_s` (each relaxation takes so much longer).
 
@@ -148,11 +149,13 @@ def _mlff(model: str, parameters: dict[str, Any], settings: RelaxationSettings) 
     optimizer = parameters.get("optimizer", "BFGS")
     if optimizer not in OPTIMIZERS:
         raise DefinitionError(f"engine mlff has no optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}")
-    arguments = {"version": model.removeprefix("chgnet-"), "device": str(parameters.get("device", "cpu"))}
+    version, device = model.removeprefix("chgnet-"), parameters.get("device")
 
     def relax(structure: Structure, wanted: RelaxationSettings) -> RelaxedStructure:
+        from cathodeflow.calculators.devices import best_device
         from cathodeflow.calculators.potentials.relax import relax_with
 
+        arguments = {"version": version, "device": best_device() if device is None else str(device)}
         return relax_with(_CHGNET, arguments, structure, wanted, optimizer)
 
     return Engine(f"mlff:{model}", settings, relax)

@@ -84,8 +84,8 @@ class EngineDefinition(Section):
     )
     parameters: dict[str, Any] = Field(
         {},
-        description="Of the engine: optimizer and device for mlff, delay_s and fail_compositions for pair, "
-        "preset, overrides and more for vasp and rehearsal.",
+        description="Of the engine: optimizer and device (a GPU where there is one) for mlff, delay_s and "
+        "fail_compositions for pair, preset, overrides and more for vasp and rehearsal.",
     )
 
 

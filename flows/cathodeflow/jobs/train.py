@@ -145,6 +145,6 @@ def training_data(target: str, host: dict[str, Any], rows: list[dict[str, Any]],
 
 def on_best_device(model: MEGNet) -> MEGNet:
     """Move a network to the GPU where there is one."""
-    import torch
+    from cathodeflow.calculators.devices import best_device
 
-    return model.to("cuda") if torch.cuda.is_available() else model
+    return model.to(best_device())
