@@ -299,7 +299,7 @@ def _inside(directory: Path) -> Iterator[None]:
             os.close(copy)
 
 
-def limit_threads(threads: int) -> None:
+def give_threads(threads: int) -> None:
     """Hold torch and BLAS to some threads; two processes with two threads each on two cores are 40 times slower."""
     for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
@@ -320,7 +320,7 @@ def work(options: WorkerOptions) -> int:
     StoreError
         The project cannot be opened.
     """
-    limit_threads(options.threads)
+    give_threads(options.threads)
     import jobflow
     from fireworks.core import rocket
 

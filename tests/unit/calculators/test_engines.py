@@ -8,8 +8,7 @@ import torch
 from cathodeflow.calculators.engines import engine, provenance, relaxation_settings
 from cathodeflow.calculators.potentials.relaxation import RelaxationSettings
 from cathodeflow.calculators.threads import limit_threads, threads_of_one_program
-from cathodeflow.dispatch.worker import THREAD_VARIABLES
-from cathodeflow.dispatch.worker import limit_threads as give_threads
+from cathodeflow.dispatch.worker import THREAD_VARIABLES, give_threads
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.science.hosts.candidates import decorate
 from cathodeflow.science.hosts.host import load_packaged_host

@@ -289,7 +289,10 @@ class Allocation:
         job_id = slurm_job_id(os.environ)
         if job_id is not None and (code >= 0 or not self._asked_to_end):
             death = Death(socket.gethostname(), pid, max(-code, 0), out_of_memory and code < 0, max(code, 0))
-            write_death(self.options.project, job_id, death)
+            try:
+                write_death(self.options.project, job_id, death)
+            except OSError as error:  # a full disk must not take the other slots along
+                say(f"the end of worker {pid} cannot be noted in the project folder: {error.strerror}")
 
     def _start(self, slot: Slot) -> subprocess.Popen[bytes]:
         slot.started = time.monotonic()
