@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,26 @@ from cathodeflow.campaign.undo import plan_undo, undo_resubmission
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.errors import CampaignError
 from cathodeflow.records.outcomes import CampaignState
-from cathodeflow.storage.connection import Project
+from cathodeflow.storage.connection import Project, open_project
 
 LOST = "nvpf-Na1-V8-00/static nvpf-Na2-V8-00/gap"
 
 
-@pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+@pytest.fixture(scope="module")
+def finished_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
     wanted = definition(followups={"branches": ["gap", "pdos"]}, labels={"total": 12, "rounds": 1})
-    project = launch(tmp_path, wanted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(UNSOUND, LOST)
+        assert run_to_end(launch(folder, wanted)).state == CampaignState.DONE
+    return folder
+
+
+@pytest.fixture
+def finished(finished_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of a campaign that ended without two of its follow-ups, which still fail."""
     monkeypatch.setenv(UNSOUND, LOST)
-    assert run_to_end(project).state == CampaignState.DONE
-    return project
+    return open_project(shutil.copytree(finished_folder, tmp_path / "copy"))
 
 
 def without_states(project: Project) -> dict[str, object]:
