@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 WAITING = "undelivered_events"
-_LOST = {"rerun": "it is run again", "adopt": "its result was there and is taken over"}
+_LOST = {
+    "rerun": "it is run again",
+    "adopt": "its result was there and is taken over",
+    "hand_in": "its result was still on disk and is handed in",
+}
 _SPELLED_OUT = 3
 
 

@@ -337,10 +337,16 @@ def rerun(project: Project, fw_ids: Iterable[int], changes: Mapping[str, Any] | 
             with launchpad.alone_with(fw_id):
                 for failed in _failed_in_workflow(launchpad, fw_id):
                     if failed not in again:
-                        if changes:
-                            launchpad.update_spec([failed], dict(changes))
+                        _change_spec(launchpad, failed, changes or {})
                         again.extend(launchpad.rerun_fw(failed, rerun_duplicates=False))
     return again
+
+
+def _change_spec(launchpad: ProjectLaunchPad, fw_id: int, changes: Mapping[str, Any]) -> None:
+    """Set keys of a job's spec; FireWorks' `update_spec` would not where a job has COMPLETED, and say nothing."""
+    idle = {"fw_id": fw_id, "state": {"$nin": ["RESERVED", "RUNNING"]}}
+    if changes:
+        launchpad.fireworks.update_one(idle, {"$set": {f"spec.{key}": value for key, value in changes.items()}})
 
 
 def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:

@@ -39,8 +39,9 @@ class LostRun:
     campaign, kind, key : str or None
         As it was added.
     action : str
-        ``adopt``: its output was there, it is COMPLETED; ``rerun``: it is READY again; ``fizzle``: it has vanished
-        too often, or Slurm says what ended it, and is FIZZLED, for the policy to judge.
+        ``hand_in``: its outbox said how it had ended; ``adopt``: its output was there, it is COMPLETED; ``rerun``: it
+        is READY again; ``fizzle``: it has vanished too often, or Slurm says what ended it, and is FIZZLED, for the
+        policy to judge.
     vanished : int
         How often its process has vanished, this time included.
     host, pid : str or None, int or None
@@ -165,6 +166,8 @@ def _set_right(
     launchpad: ProjectLaunchPad, launch_id: int, campaign: str | None, give_up_after: int, judgement: Judgement | None
 ) -> LostRun | None:
     """Adopt or rerun one job, alone with its workflow; None when another process was first."""
+    from cathodeflow.dispatch.repair import hand_in
+
     project = launchpad.project
     fw_id = (launchpad.launches.find_one({"launch_id": launch_id}, {"fw_id": 1}) or {}).get("fw_id")
     if fw_id is None:
@@ -187,8 +190,11 @@ def _set_right(
             _close(launchpad, launch_id, message, reason)
             return None
         fizzles = judgement is not None or times > give_up_after
-        action = "adopt" if _has_output(project, firework) else "fizzle" if fizzles else "rerun"
-        _end(launchpad, launch, action, message, reason)
+        if hand_in(launchpad, launch):
+            action = "hand_in"
+        else:
+            action = "adopt" if _has_output(project, firework) else "fizzle" if fizzles else "rerun"
+            _end(launchpad, launch, action, message, reason)
     spec = firework["spec"]
     return LostRun(
         firework["fw_id"],

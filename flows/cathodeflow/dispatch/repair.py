@@ -16,6 +16,7 @@ workflow's list of states is old      only what people see; any refresh corrects
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from cathodeflow.dispatch.jobs import FIREWORKS, LAUNCHES
 
 if TYPE_CHECKING:
+    from cathodeflow.dispatch.launchpad import ProjectLaunchPad
     from cathodeflow.dispatch.server_launchpad import ServerLaunchPad
     from cathodeflow.storage.connection import Project
 
@@ -110,8 +112,6 @@ def deliver_pending(project: Project) -> int:
     """
     if project.file is not None:
         return 0
-    from fireworks.core.firework import FWAction
-
     from cathodeflow.dispatch.launchpad import project_launchpad
     from cathodeflow.dispatch.workflow_lock import is_gone
     from cathodeflow.storage.outbox import Outbox
@@ -123,12 +123,45 @@ def deliver_pending(project: Project) -> int:
         box = Outbox(Path(launch["launch_dir"]))
         if not box.folder.exists() or not (box.was_left or is_gone((launch["fworker"] or {}).get("env"), None)):
             continue
-        handed_in, ending = box.hand_in(project), box.ending()
-        if ending is not None:
-            launchpad.complete_launch(launch["launch_id"], FWAction.from_dict(ending["action"]), ending["state"])
-        box.clear()  # without an ending, `reconcile` adopts the job by its outputs, or runs it again
-        count += bool(handed_in or ending)
+        hand_in(launchpad, launch)
+        count += 1
     return count
+
+
+def hand_in(launchpad: ProjectLaunchPad, launch: Mapping[str, Any]) -> bool:
+    """Give the database what a job has left in its outbox; only for a launch whose process is gone.
+
+    Parameters
+    ----------
+    launchpad : ProjectLaunchPad
+        Of the project.
+    launch : mapping
+        With its ``launch_id`` and ``launch_dir``.
+
+    Returns
+    -------
+    bool
+        Whether the launch has ended by it. If not, `reconcile` adopts the job by its outputs, or runs it again.
+
+    Raises
+    ------
+    PyMongoError, StoreError
+        The database does not take it; it stays where it is.
+    """
+    from fireworks.core.firework import FWAction
+
+    from cathodeflow.storage.outbox import Outbox
+
+    box = Outbox(Path(launch["launch_dir"]))
+    contents = box.contents() if box.folder.exists() else None
+    if contents is None:
+        return False
+    contents.write(launchpad.project)
+    if contents.ending is not None:
+        action = FWAction.from_dict(contents.ending["action"])
+        launchpad.complete_launch(launch["launch_id"], action, contents.ending["state"])
+    box.clear()
+    return contents.ending is not None
 
 
 def _take_off_locks(launchpad: ServerLaunchPad) -> int:

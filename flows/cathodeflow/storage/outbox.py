@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,8 +28,38 @@ Result = TypeVar("Result")
 FOLDER = "outbox"
 ENDING = "ending.json"
 LEFT = "left"
+DAMAGED = "outbox.damaged"
 
 _current: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a job has left in its outbox.
+
+    Attributes
+    ----------
+    outputs : tuple of dict
+        ``collection``, ``key`` and ``documents`` of each writing.
+    ending : dict or None
+        ``launch_id``, ``state`` and ``action``; None when the job had not ended.
+    """
+
+    outputs: tuple[dict[str, Any], ...]
+    ending: dict[str, Any] | None
+
+    def write(self, project: Project) -> None:
+        """Write the outputs to the database; safe to repeat.
+
+        Raises
+        ------
+        PyMongoError, StoreError
+            The database does not take them.
+        """
+        from cathodeflow.storage.outputs import output_store
+
+        for kept in self.outputs:
+            output_store(project, kept["collection"]).write(kept["documents"], kept["key"])
 
 
 class Undelivered(BaseException):
@@ -158,7 +189,10 @@ class Outbox:
         return done
 
     def _leave(self) -> None:
-        self._write(LEFT, b"")
+        try:
+            self._write(LEFT, b"")
+        except StoreError as error:  # a full disk: what stands there is handed in once this process is known to be gone
+            self._say(str(error))
         raise Undelivered
 
     def _patiently(self, act: Callable[[], Result]) -> Result:
@@ -196,36 +230,23 @@ class Outbox:
         """Whether the job gave up waiting: nobody else will deliver this."""
         return (self.folder / LEFT).exists()
 
-    def ending(self) -> dict[str, Any] | None:
-        """Return how the job ended; None when it did not."""
-        try:
-            return dict(json.loads((self.folder / ENDING).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
+    def contents(self) -> Contents | None:
+        """Return what the job has left; None where a disk has damaged it, which is then put aside for people.
 
-    def hand_in(self, project: Project) -> int:
-        """Write the outputs to the database; safe to repeat.
-
-        Returns
-        -------
-        int
-            How many files there were.
-
-        Raises
-        ------
-        PyMongoError, StoreError
-            The database does not take them; they stay.
+        Files are whole or not there, whatever is killed. With one of them gone bad the others say too little: the job
+        runs again.
         """
         import bson
 
-        from cathodeflow.storage.outputs import output_store
-
-        count = 0
-        for path in sorted(self.folder.glob("*.bson")):
-            kept = bson.decode(path.read_bytes())
-            output_store(project, kept["collection"]).write(kept["documents"], kept["key"])
-            count += 1
-        return count
+        try:
+            outputs = tuple(bson.decode(path.read_bytes()) for path in sorted(self.folder.glob("*.bson")))
+            ending = self.folder / ENDING
+            return Contents(outputs, json.loads(ending.read_text(encoding="utf-8")) if ending.exists() else None)
+        except (bson.errors.InvalidBSON, ValueError):
+            aside = self.folder.with_name(DAMAGED)
+            shutil.rmtree(aside, ignore_errors=True)
+            self.folder.rename(aside)
+            return None
 
     def clear(self) -> None:
         """Take the files away: the database has everything."""

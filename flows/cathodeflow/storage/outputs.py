@@ -117,10 +117,11 @@ class OutputStore(MongoStore):
         """Return documents as MongoStore does, what was moved to GridFS put back."""
         box = current_outbox()
         if box is None:
-            found = super().query(*args, **options)
-        else:
-            found = iter(box.read(lambda: list(super(OutputStore, self).query(*args, **options))))
-        for document in found:
+            return self._found(*args, **options)
+        return iter(box.read(lambda: list(self._found(*args, **options))))
+
+    def _found(self, *args: Any, **options: Any) -> Iterator[dict[str, Any]]:
+        for document in super().query(*args, **options):
             yield whole(self.project, document, self.field)
 
     def __eq__(self, other: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,17 +11,23 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bson
 import pytest
+from fireworks.core.firework import FWAction
+from fireworks.core.fworker import FWorker
 from tests.campaign_world import definition, final_documents, launch, run_to_end
 from tests.services.mongo_server import MongoServer, why_unavailable
 from tests.unit.dispatch.noop_jobs import add_another_slowly, fail_slowly, sleep
 
-from cathodeflow.dispatch.jobs import count_states
-from cathodeflow.dispatch.launchpad import add_workflow_once
+from cathodeflow.dispatch.jobs import count_states, job_uuids
+from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.repair import repair
+from cathodeflow.dispatch.slurm.judgement import Judgement
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY
+from cathodeflow.dispatch.worker import HELD_STATES
 from cathodeflow.errors import CampaignError, StoreError
+from cathodeflow.records.outcomes import Reason
 from cathodeflow.storage.connection import Project, create_project, open_project
 from cathodeflow.storage.outbox import ENDING, FOLDER, LEFT
 
@@ -151,6 +158,36 @@ def test_an_idle_worker_waits_too(project: Project, server: MongoServer) -> None
     said, _ = worker.communicate(timeout=60)
     assert worker.returncode == 0, said
     assert count_states(open_project(project.folder)) == {"COMPLETED": 1}
+
+
+def test_what_a_job_on_another_node_left_is_handed_in_when_slurm_says_that_it_is_over(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_workflow_once(project, sleep(0.0), campaign="c", kind="label", key="k")
+    launchpad = project_launchpad(project)
+    elsewhere = {"host": "node7", "pid": 77, "process_started": 1.0, "slurm_job_id": "5"}
+    folder = project.folder / "launches" / "label" / "k" / "1-1"
+    claim = launchpad.claim(FWorker(name="w", env=elsewhere), None, HELD_STATES, lambda *_: folder)
+    assert claim is not None
+    (uuid,) = job_uuids(project.database.fireworks.find_one({}))
+    document = {"uuid": uuid, "index": 1, "output": 42.0}
+    kept = {"collection": "outputs", "key": ["uuid", "index"], "documents": [document]}
+    (folder / FOLDER).mkdir(parents=True)
+    (folder / FOLDER / "0000.bson").write_bytes(bson.encode(kept))
+    ending = {"launch_id": claim[1], "state": "COMPLETED", "action": FWAction().to_dict()}
+    (folder / FOLDER / ENDING).write_text(json.dumps(ending, default=str))
+    over = Judgement(Reason.TIMEOUT, "Slurm ended it at its time limit")
+    monkeypatch.setattr("cathodeflow.dispatch.reconcile._in_slurm", lambda launch: True)
+    monkeypatch.setattr(
+        "cathodeflow.dispatch.slurm.judgement.judge_launches",
+        lambda folder, launches: {launch["launch_id"]: over for launch in launches},
+    )
+    assert not repair(project), "nobody knows yet that the process is gone"
+    (lost,) = reconcile(project)
+    assert lost.action == "hand_in"
+    assert count_states(project) == {"COMPLETED": 1}
+    assert [d["output"] for d in project.database.outputs.find()] == [42.0]
+    assert not (folder / FOLDER).exists()
 
 
 @pytest.mark.parametrize("patience_s", [0, 60])

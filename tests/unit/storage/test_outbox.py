@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pymongo.errors import AutoReconnect
 
-from cathodeflow.storage.outbox import ENDING, Outbox
+from cathodeflow.storage.outbox import DAMAGED, ENDING, Outbox
 
 DOCUMENTS = [{"uuid": "u", "output": 1}]
 
@@ -58,5 +58,18 @@ def test_a_job_killed_before_its_end_leaves_its_confirmed_outputs_too(box: Outbo
     server = Server()
     box.deliver("outputs", "uuid", DOCUMENTS, server.write)
     assert [path.name for path in box.folder.iterdir()] == ["0000.bson"]
-    assert box.ending() is None
+    contents = box.contents()
+    assert contents is not None
+    assert (len(contents.outputs), contents.ending) == (1, None)
     assert not (box.folder / ENDING).exists()
+
+
+@pytest.mark.parametrize("name", ["0000.bson", ENDING])
+def test_an_outbox_that_a_disk_has_damaged_is_put_aside_whole(box: Outbox, name: str) -> None:
+    box.deliver("outputs", "uuid", DOCUMENTS, Server().write)
+    box._write(ENDING, b'{"state": "COMPLETED", "action": {}}')
+    assert box.contents() is not None
+    (box.folder / name).write_bytes(b"\x10\x00")
+    assert box.contents() is None
+    assert not box.folder.exists()
+    assert {path.name for path in box.folder.with_name(DAMAGED).iterdir()} == {"0000.bson", ENDING}
