@@ -58,6 +58,7 @@ TABLE: dict[Reason, Rule] = {
     Reason.VANISHED: Rule(Action.CONTINUE, 10, 0.0, "its process was gone without a word"),
     Reason.CANCELLED: Rule(Action.CONTINUE, 2, 10.0, "its allocation, which may hold other jobs, was cancelled"),
     Reason.MISSING_PROGRAM: Rule(Action.STOP, 0, 0.0, "the program is missing where jobs run: each would fail alike"),
+    Reason.NOT_CONVERGED: Rule(Action.CONTINUE, None, 0.0, "it goes on from the geometry it came to"),
     Reason.DISK_FULL: Rule(Action.RERUN, None, 60.0, "somebody may have made room meanwhile"),
     Reason.FROZEN: Rule(Action.CONTINUE, None, 0.0, "it had stopped writing and was ended"),
     Reason.KILLED: Rule(Action.CONTINUE, None, 10.0, "a signal ended the program, mostly for want of memory or time"),

@@ -268,7 +268,7 @@ def _wait_for(job_id: str, note: Path, patience_s: float) -> str:
     """Wait for a note or the end of its job; returns what to say where there is no note. A late job is cancelled."""
     deadline = time.monotonic() + patience_s
     while not note.is_file():
-        finding = SlurmTruth().look([job_id], time.time())[job_id]
+        finding = SlurmTruth().look([job_id], {job_id: time.time()})[job_id]
         if finding.standing in {Standing.ENDED, Standing.GONE}:
             time.sleep(POLL_S)  # shared filesystems show a file a moment later
             return "its job is gone" if finding.job is None else finding.job.sentence()

@@ -40,7 +40,7 @@ def test_each_decision_says_what_was_weighed_and_waits_boundedly(
 
 @given(st.integers(1, 6), st.integers(0, 8))
 def test_failures_of_the_job_itself_count_to_the_definitions_limit(attempts: int, before: int) -> None:
-    verdict = judge(Reason.NOT_CONVERGED, [Reason.CALCULATION_ERROR] * before, attempts, 0.2)
+    verdict = judge(Reason.EXIT_CODE, [Reason.CALCULATION_ERROR] * before, attempts, 0.2)
     assert (verdict.action == Action.RERUN) == (before + 1 < attempts)
 
 

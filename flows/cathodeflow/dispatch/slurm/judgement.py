@@ -103,8 +103,10 @@ def judge_launches(folder: Path, launches: Sequence[Mapping[str, Any]]) -> dict[
     jobs = {number: job for number, env in processes.items() if (job := slurm_job_of(env)) is not None}
     if not jobs:
         return {}
-    youngest = max(float(processes[number].get("process_started") or 0.0) for number in jobs)
-    findings = SlurmTruth().look(set(jobs.values()), youngest)
+    seen: dict[str, float] = {}
+    for number, job_id in jobs.items():
+        seen[job_id] = max(float(processes[number].get("process_started") or 0.0), seen.get(job_id, 0.0))
+    findings = SlurmTruth().look(set(jobs.values()), seen)
     found = {}
     for number, job_id in jobs.items():
         env = processes[number]

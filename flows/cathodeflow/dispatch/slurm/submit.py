@@ -119,6 +119,8 @@ def submit(project: Project, site: SiteFile, records: Sequence[SubmissionRecord]
     except CathodeflowError as error:
         _close_all(project, records, SubmissionState.NEVER_SUBMITTED, str(error))
         raise
+    if not said.strip():
+        return None  # as where the controller did not say
     job_id = said.strip().splitlines()[-1].split(";")[0]
     for record in records:
         number = job_id if record.task is None else f"{job_id}_{record.task}"

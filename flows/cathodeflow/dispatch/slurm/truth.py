@@ -6,7 +6,7 @@ Not knowing is not being dead: while the controller does not answer, every job c
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -66,16 +66,16 @@ class SlurmTruth:
     complaints: list[str] = field(default_factory=list)
     _queue: dict[str, SlurmJob] | None = None
 
-    def look(self, job_ids: Collection[str], started: float | None = None) -> dict[str, Finding]:
+    def look(self, job_ids: Collection[str], seen: Mapping[str, float] | None = None) -> dict[str, Finding]:
         """Find out where jobs stand.
 
         Parameters
         ----------
         job_ids : collection of str
             `123` or `123_4`.
-        started : float, optional
-            Seconds since 1970 when the youngest of them was seen alive; younger than `ACCOUNTING_LAG_S`, a job that
-            nobody knows is UNKNOWN and not GONE.
+        seen : mapping of str to float, optional
+            When they were seen alive, seconds since 1970; less than `ACCOUNTING_LAG_S` ago, a job that nobody knows is
+            UNKNOWN and not GONE.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class SlurmTruth:
                 found[job_id] = _finding(known)
             elif job_id not in found:
                 # What sacct still calls RUNNING after squeue has let go of it ended by a crash of the controller.
-                found[job_id] = Finding(Standing.GONE if _is_old(started) else Standing.UNKNOWN, known)
+                found[job_id] = Finding(Standing.GONE if _is_old((seen or {}).get(job_id)) else Standing.UNKNOWN, known)
         return found
 
     def queue(self) -> list[SlurmJob] | None:
@@ -155,5 +155,5 @@ def _could_say_more(finding: Finding) -> bool:
     return finding.standing == Standing.ENDED and finding.job is not None and finding.job.state == "FAILED"
 
 
-def _is_old(started: float | None) -> bool:
-    return started is None or time.time() - started > ACCOUNTING_LAG_S
+def _is_old(seen: float | None) -> bool:
+    return seen is None or time.time() - seen > ACCOUNTING_LAG_S

@@ -34,8 +34,14 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return make
 
 
-def look(job_id: str, started: float | None = None) -> Finding:
-    return SlurmTruth().look([job_id], started)[job_id]
+def look(job_id: str, seen: float | None = None) -> Finding:
+    return SlurmTruth().look([job_id], None if seen is None else {job_id: seen})[job_id]
+
+
+def test_a_young_job_keeps_no_old_one_from_being_gone(programs) -> None:
+    programs("", "")
+    found = SlurmTruth().look(["7", "8"], {"7": time.time() - 1000.0, "8": time.time()})
+    assert (found["7"].standing, found["8"].standing) == (Standing.GONE, Standing.UNKNOWN)
 
 
 def test_squeue_is_believed_first(programs) -> None:
