@@ -22,6 +22,7 @@ from tests.unit.dispatch.noop_jobs import fail, kill_oneself, noop, sleep
 from cathodeflow.dispatch.jobs import count_states, firework_details, list_fireworks
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import reconcile
+from cathodeflow.dispatch.slurm.notes import STORE_AWAY
 from cathodeflow.dispatch.worker import Worker, WorkerOptions
 from cathodeflow.storage.connection import Project, create_project, open_project
 
@@ -187,5 +188,5 @@ def test_a_job_that_kills_its_worker_is_found_and_run_again(tmp_path: Path) -> N
 def test_a_worker_without_a_project_says_so(tmp_path: Path) -> None:
     worker = run_worker(tmp_path)
     said, _ = worker.communicate(timeout=60)
-    assert worker.returncode == 3
+    assert worker.returncode == STORE_AWAY
     assert "no store" in said

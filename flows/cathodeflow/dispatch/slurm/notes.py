@@ -10,7 +10,7 @@ from pathlib import Path
 FOLDER = Path("logs") / "slurm" / "deaths"
 
 STORE_AWAY = os.EX_TEMPFAIL
-"""Exit code of a worker that gave up waiting for the store. None that a job may end its process with: those programs
+"""Exit code of a worker that gave up on the store. None that a job may end its process with: those programs
 exit with small numbers, and such an end is the job's failure."""
 
 
