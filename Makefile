@@ -41,11 +41,12 @@ demo: $(STAMP)
 demo-clean:
 	rm -rf $(DEMO)
 
+# A file stays on one worker, or what its tests share would be made twice: a rehearsed campaign takes four minutes.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not service and not soak"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not service and not soak"
 
 # Package managers are asked through their own configuration (mirrors, proxies); MAVEN_FLAGS and APT_GET add to it.
 SERVICES := .services
