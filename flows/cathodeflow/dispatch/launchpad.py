@@ -168,6 +168,27 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
         firework.launches[-1].launch_dir = str(folder)
         return firework, launch_id, folder
 
+    def holds(self, launch_id: int, fw_id: int, state: str | None = None) -> bool:
+        """Whether a launch of this process is there.
+
+        A server that was killed may have forgotten it, and given its number to another.
+
+        Parameters
+        ----------
+        launch_id, fw_id : int
+            The launch, and its job.
+        state : str, optional
+            Only in this state.
+        """
+        from cathodeflow.dispatch.workflow_lock import this_process
+
+        # By the number alone, for which there is an index on every store.
+        found = self.launches.find_one({"launch_id": launch_id}, {"fw_id": 1, "state": 1, "fworker.env": 1})
+        if found is None or found["fw_id"] != fw_id or state not in {None, found["state"]}:
+            return False
+        env = (found.get("fworker") or {}).get("env") or {}
+        return all(env.get(name) == value for name, value in this_process().items())
+
     def release_claims(self) -> int:
         """Give back what this process has claimed and never begun; here a claim is one transaction."""
         return 0

@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ IDLE_S = 0.2  # between two looks for a job; a look costs a read of one index
 MOST_IDLE_S = 2.0
 # A campaign in one of these states starts no further job.
 HELD_STATES = ("paused", "stopped")
+TOLD_KEPT = 8  # ends of jobs that a worker can tell a server again
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -128,6 +130,7 @@ class Worker:
         self._parent = options.parent or os.getppid()
         self._asked_to_end = False
         self._estimates: Estimates | None = None
+        self._told: deque[_Told] = deque(maxlen=TOLD_KEPT)
 
     def end_after_this_job(self, *_signal: Any) -> None:
         """Ask for the end; also the handler of SIGTERM."""
@@ -165,9 +168,25 @@ class Worker:
             if self.project.file is not None or not is_unreachable(error):
                 raise StoreError(explain(error, self.project.address)) from error
             say(explain(error, self.project.address))
-        # What was claimed without an answer is given back: this process will never know of it.
-        with_patience(self.launchpad.release_claims, get_settings().store_patience_s)
+        try:
+            with_patience(self.set_right_after_outage, get_settings().store_patience_s)
+        except PyMongoError as error:
+            raise StoreError(explain(error, self.project.address)) from error
         return True
+
+    def set_right_after_outage(self) -> None:
+        """Tell the server again what it has forgotten, and give back what is open in this process's name.
+
+        A server that is killed loses the last writes that it had confirmed. What was claimed without an answer is given
+        back, too: this process will never know of it. Only between two jobs.
+        """
+        for told in self._told:
+            if self.launchpad.holds(told.launch_id, told.fw_id, state="RUNNING"):
+                for write in told.writes:
+                    write()
+                self.launchpad.complete_launch(told.launch_id, told.action, told.state)
+                say(f"the server had forgotten the end of job {told.fw_id}: it was told again")
+        self.launchpad.release_claims()
 
     def _rest(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -196,14 +215,19 @@ class Worker:
         write_attempt(directory, self._attempt(firework))
         began = time.monotonic()
         box = None if self.project.file is not None else Outbox(directory, say)
+        claimed = _Claimed(self.launchpad, firework, launch_id, box)
         try:
             with _inside(directory), nullcontext() if box is None else box.opened():
-                rocket.Rocket(_Claimed(self.launchpad, firework, launch_id, box), fworker, firework.fw_id).run()
+                rocket.Rocket(claimed, fworker, firework.fw_id).run()
         except Undelivered:
             raise StoreError(
                 f"the MongoDB server stayed away: what job {firework.fw_id} has made is kept in {directory} and handed "
                 "in by the next driver or `cflow store repair`"
             ) from None
+        if box is not None:
+            self._told.extend(claimed.told)
+            if box.went_away:
+                self.set_right_after_outage()
         say(f"job {firework.fw_id} ({firework.name}) ended after {time.monotonic() - began:.2f} s, log in {directory}")
         return True
 
@@ -240,6 +264,17 @@ def _no_ping(_launchpad: Any, _launch_id: int) -> None:
     """Stand in for FireWorks' `start_ping_launch`."""
 
 
+@dataclass(frozen=True)
+class _Told:
+    """The end of a launch as the server was told it."""
+
+    launch_id: int
+    fw_id: int
+    action: Any
+    state: str
+    writes: tuple[Callable[[], None], ...]
+
+
 class _Claimed:
     """The launchpad as Rocket sees it, with the claim already made."""
 
@@ -247,6 +282,7 @@ class _Claimed:
         self._launchpad = launchpad
         self._box = box
         self._claim = firework, launch_id
+        self.told: list[_Told] = []
 
     def checkout_fw(self, *_args: Any, **_options: Any) -> tuple[Any, int]:
         """Give what was claimed."""
@@ -256,8 +292,19 @@ class _Claimed:
         """End the launch, by way of the outbox where there is one."""
         if self._box is None:
             return self._launchpad.complete_launch(launch_id, action, state)
-        said = {} if action is None else action.to_dict()
-        return self._box.end(launch_id, said, state, lambda: self._launchpad.complete_launch(launch_id, action, state))
+        said, fw_id = {} if action is None else action.to_dict(), self._claim[0].fw_id
+
+        def complete() -> Any:
+            if self._launchpad.holds(launch_id, fw_id):
+                return self._launchpad.complete_launch(launch_id, action, state)
+            say(
+                f"the server has forgotten launch {launch_id} of job {fw_id}: it runs again"
+            )  # its number may be another's
+            return {}
+
+        done = self._box.end(launch_id, said, state, complete)
+        self.told.append(_Told(launch_id, fw_id, action, state, self._box.confirmed))
+        return done
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._launchpad, name)

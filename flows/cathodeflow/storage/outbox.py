@@ -223,6 +223,16 @@ class Outbox:
         except OSError as error:
             raise StoreError(f"The result of the job cannot be kept in {self.folder}: {error.strerror}.") from error
 
+    @property
+    def went_away(self) -> bool:
+        """Whether the server was away while the job ran, for all that is known."""
+        return self._went_away
+
+    @property
+    def confirmed(self) -> tuple[Callable[[], None], ...]:
+        """What writes again the outputs that the database has confirmed."""
+        return tuple(self._confirmed)
+
     # -- for those who hand in ---------------------------------------------------------------------------------
 
     @property

@@ -25,11 +25,11 @@ from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.repair import repair
 from cathodeflow.dispatch.slurm.judgement import Judgement
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY
-from cathodeflow.dispatch.worker import HELD_STATES
+from cathodeflow.dispatch.worker import HELD_STATES, Worker, WorkerOptions, _Claimed
 from cathodeflow.errors import CampaignError, StoreError
 from cathodeflow.records.outcomes import Reason
 from cathodeflow.storage.connection import Project, create_project, open_project
-from cathodeflow.storage.outbox import ENDING, FOLDER, LEFT
+from cathodeflow.storage.outbox import ENDING, FOLDER, LEFT, Outbox
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 ROOT = Path(__file__).parents[3]
@@ -188,6 +188,46 @@ def test_what_a_job_on_another_node_left_is_handed_in_when_slurm_says_that_it_is
     assert count_states(project) == {"COMPLETED": 1}
     assert [d["output"] for d in project.database.outputs.find()] == [42.0]
     assert not (folder / FOLDER).exists()
+
+
+def forget_the_end(project: Project) -> None:
+    """What a killed server does that had confirmed the end and the output of the only job."""
+    project.database.outputs.delete_many({})
+    project.database.launches.update_many({}, {"$set": {"state": "RUNNING"}, "$unset": {"action": True}})
+    project.database.fireworks.update_many({}, {"$set": {"state": "RUNNING"}})
+    (workflow,) = project.database.workflows.find()
+    states = dict.fromkeys(workflow["fw_states"], "RUNNING")
+    project.database.workflows.update_many({}, {"$set": {"state": "RUNNING", "fw_states": states}})
+
+
+def test_an_end_that_the_server_has_forgotten_is_told_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    import jobflow
+
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", project.job_store())
+    add_workflow_once(project, sleep(0.0), campaign="c", kind="label", key="k")
+    worker = Worker(project, WorkerOptions(project.folder))
+    assert worker.run_one()
+    whole = project.count("outputs")
+    forget_the_end(project)
+    worker.set_right_after_outage()
+    assert count_states(project) == {"COMPLETED": 1}
+    assert project.count("outputs") == whole == 1
+    assert not repair(project, thorough=True)
+    assert not worker.run_one(), "nothing is run twice"
+
+
+def test_a_launch_that_the_server_has_forgotten_ends_nobody_elses(project: Project, tmp_path: Path) -> None:
+    add_workflow_once(project, sleep(0.0), campaign="c", kind="label", key="k")
+    worker = Worker(project, WorkerOptions(project.folder))
+    me = FWorker(name="w", env=worker.identity)
+    claim = worker.launchpad.claim(me, None, HELD_STATES, lambda *_: tmp_path)
+    assert claim is not None
+    firework, launch_id, folder = claim
+    project.database.launches.update_many({}, {"$set": {"fworker.env.pid": 1}})  # its number was given to another
+    with Outbox(folder).opened() as box:
+        said = _Claimed(worker.launchpad, firework, launch_id, box).complete_launch(launch_id, FWAction())
+    assert said == {}
+    assert count_states(project) == {"RUNNING": 1}, "the other's"
 
 
 @pytest.mark.parametrize("patience_s", [0, 60])
