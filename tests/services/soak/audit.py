@@ -15,6 +15,8 @@ from cathodeflow.records.document import in_utc
 from cathodeflow.science.hosts.candidates import parse_candidate_key
 
 Document = dict[str, Any]
+FORGOTTEN_S = 2.0
+"""A server that is killed loses the writes that it has confirmed for so long: a claim among them is made again."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Audit:
         for line in facts.ledger:
             self.by_folder[line["launch"]].append(line)
         self.killed = {d["pid"]: d["time"] for d in facts.injured if d["fault"] == "kill_worker"}
+        self.server_kills = [d["time"] for d in facts.injured if d["fault"] == "stop_database" and d.get("killed")]
+        self.begun = {(d["launch"], d["pid"]): d["time"] for d in facts.ledger if d["event"] == "begun"}
         self.cancelled = {d["slurm"] for d in facts.injured if d["fault"] == "scancel"}
 
     def run(self) -> dict[str, list[str]]:
@@ -160,14 +164,18 @@ class Audit:
             ended = done.get(launch["fw_id"])
             if ended is not None and launch.get("time_start") and _moment(launch["time_start"]) > ended:
                 self._say("run twice after success", f"launch {launch['launch_id']} of job {launch['fw_id']}")
-        computed = Counter((line["kind"], line["launch"]) for line in self.facts.ledger if line["event"] == "computed")
+        computed = Counter(
+            (line["kind"], line["launch"])
+            for line in self.facts.ledger
+            if line["event"] == "computed" and not self._was_forgotten(line)
+        )
         by_key: dict[tuple[str, str], list[Document]] = defaultdict(list)
         for line in self.facts.ledger:
             if line["event"] == "computed" and line["kind"] == "label":
                 by_key[line["kind"], line["key"]].append(line)
         for (kind, key), lines in by_key.items():
             for line in lines[:-1]:
-                if not self._was_hit(line):
+                if not self._was_hit(line) and not self._was_forgotten(line):
                     self._say("computed twice", f"{kind} {key}, first in {line['launch']} by pid {line['pid']}")
         for (kind, launch), count in computed.items():
             if count > 1:
@@ -177,6 +185,11 @@ class Audit:
         """Whether a job's process was taken after it had computed: its result may then have been on its way."""
         hit = line["pid"] in self.killed or line["slurm"] in self.cancelled
         return hit or self.facts.slurm.get(line["slurm"]) in {"TIMEOUT", "OUT_OF_MEMORY"}
+
+    def _was_forgotten(self, line: Document) -> bool:
+        """Whether the server was killed just after the claim: nobody but the job's process knows of it then."""
+        begun = self.begun.get((line["launch"], line["pid"]))
+        return begun is not None and any(0.0 <= kill - begun <= FORGOTTEN_S for kill in self.server_kills)
 
     def _lost(self) -> None:
         settled = {(d["kind"], d["key"]) for d in self.facts.attempts if d["action"] == "quarantine"}

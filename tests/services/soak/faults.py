@@ -120,7 +120,7 @@ class Faults:
     def _stop_database(self) -> bool:
         if self._back_at is not None:
             return False
-        how = self.world.server.kill if self.dice.random() < 0.5 else self.world.server.stop
-        how()
+        killed = self.dice.random() < 0.5
+        (self.world.server.kill if killed else self.world.server.stop)()
         self._back_at = time.monotonic() - self._began + self.plan.outage_s
-        return self._note("stop_database")
+        return self._note("stop_database", killed=killed)
