@@ -46,7 +46,8 @@ def launch(number: int, state: str, started: str = START, ended: str = END, **en
 
 
 def line(number: int, event: str, key: str) -> dict[str, Any]:
-    return {"event": event, "kind": "label", "key": key, "pid": 100 + number, "slurm": "7", "launch": f"/l/{number}"}
+    process = {"pid": 100 + number, "slurm": "7", "launch": f"/l/{number}", "time": 1000.0 * number}
+    return {"event": event, "kind": "label", "key": key, **process}
 
 
 def attempt(number: int, key: str, reason: str, action: str) -> dict[str, Any]:
@@ -136,6 +137,14 @@ def test_a_lie_is_found(account: Any, lie: Any, about: str) -> None:
     facts = deepcopy(account())
     lie(facts)
     assert about in complaints(facts)
+
+
+@pytest.mark.parametrize(("seconds", "is_true"), [(0.5, True), (30.0, False), (-0.5, False)])
+def test_only_a_claim_of_a_killed_servers_last_moments_may_be_made_again(seconds: float, is_true: bool) -> None:
+    facts = killed_and_done()
+    facts["ledger"] = [line(3, "begun", CALM), line(3, "computed", CALM), *facts["ledger"]]
+    facts["injured"].append({"fault": "stop_database", "killed": True, "time": 3000.0 + seconds})
+    assert ("computed twice" not in complaints(facts)) == is_true
 
 
 def test_every_fate_is_met_by_some_label() -> None:
