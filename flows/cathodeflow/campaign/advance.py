@@ -258,7 +258,7 @@ def _output(context: StageContext, work: StageWork, job: JobView) -> Any:
 
 
 def _follow_failure(context: StageContext, work: StageWork, failure: Failure) -> None:
-    from cathodeflow.dispatch.launchpad import rerun
+    from cathodeflow.dispatch.rerun import rerun
     from cathodeflow.dispatch.workflows import failure_of
 
     reported = failure_of(context.project, failure.job.fw_id)

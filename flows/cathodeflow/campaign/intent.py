@@ -80,7 +80,7 @@ class Intent:
             note = (self.project.database[CAMPAIGNS].find_one({"_id": self.name}, {FIELD: 1}) or {}).get(FIELD)
             if note is None:
                 transitions.read_campaign(self.project, self.name)
-            elif is_abandoned(note) and self._write(
+            elif _is_left(note) and self._write(
                 note["token"], {f"{FIELD}.{key}": value for key, value in self._owner().items()}
             ):
                 self.begun = "work" in note
@@ -172,16 +172,11 @@ class Intent:
         )
 
 
-def is_abandoned(note: Mapping[str, Any]) -> bool:
+def _is_left(note: Mapping[str, Any]) -> bool:
     """Whether nobody will finish what a note tells of."""
-    from cathodeflow.dispatch.workflow_lock import is_gone, this_process
+    from cathodeflow.dispatch.workflow_lock import is_abandoned
 
-    if note.get("left"):
-        return True
-    own = {key: note.get(key) for key in ("host", "pid", "process_started")} == this_process()
-    if own:
-        return note.get("token") not in Intent._active  # noqa: SLF001  the class's own
-    return is_gone(note, note.get("since"))
+    return bool(note.get("left")) or is_abandoned(note, Intent._active)  # noqa: SLF001  the class's own
 
 
 @contextmanager
@@ -240,7 +235,7 @@ def complete_abandoned(project: Project, campaign: CampaignRecord) -> bool:
     bool
         Whether there was something.
     """
-    if campaign.intent is None or not is_abandoned(campaign.intent):
+    if campaign.intent is None or not _is_left(campaign.intent):
         return False
     with alone(project, campaign.id):
         return True

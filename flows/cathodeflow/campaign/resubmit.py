@@ -125,19 +125,24 @@ def plan_resubmission(project: Project, name: str, selection: Selection, terms: 
 
 def _with_factors(project: Project, jobs: list[FailedJob], terms: Terms) -> list[FailedJob]:
     """Say of each job how much memory and time it had, and will have, in times of what the site gives."""
-    from cathodeflow.dispatch.launchpad import MEMORY_FACTOR, TIME_FACTOR
+    from cathodeflow.dispatch.launchpad import FACTORS, MEMORY_FACTOR, TIME_FACTOR
     from cathodeflow.dispatch.rerun import specs_of
 
-    specs = specs_of(project, [job.fw_ids[0] for job in jobs], (MEMORY_FACTOR, TIME_FACTOR))
+    specs = specs_of(project, [job.fw_ids[0] for job in jobs], FACTORS)
+    found = []
+    for job in jobs:
+        spec = specs.get(job.fw_ids[0]) or {}
+        memory, time = _had_and_will(spec, MEMORY_FACTOR, terms.memory), _had_and_will(spec, TIME_FACTOR, terms.time)
+        found.append(replace(job, memory=memory, time=time))
+    return found
 
-    def both(job: FailedJob, key: str, times: float | None) -> tuple[float, float]:
-        had = max(float((specs.get(job.fw_ids[0]) or {}).get(key) or 1.0), 1.0)
-        return had, max(had * (times or 1.0), 1.0)
 
-    return [
-        replace(job, memory=both(job, MEMORY_FACTOR, terms.memory), time=both(job, TIME_FACTOR, terms.time))
-        for job in jobs
-    ]
+def _had_and_will(spec: Mapping[str, Any], factor: str, times: float | None) -> tuple[float, float]:
+    """Return a factor of a job's last attempt, and of the one that is asked for."""
+    from cathodeflow.dispatch.launchpad import factor_of
+
+    had = factor_of(spec, factor)
+    return had, max(had * (times or 1.0), 1.0)
 
 
 def _warning(campaign: CampaignRecord, found: list[FailedJob], chosen: tuple[FailedJob, ...]) -> str:
@@ -285,9 +290,9 @@ def _changes(project: Project, was: Mapping[str, Any], terms: Terms) -> dict[str
 
     changes: dict[str, Any] = {}
     for times, factor in ((terms.memory, MEMORY_FACTOR), (terms.time, TIME_FACTOR)):
-        had = max(float(was["spec"].get(factor) or 1.0), 1.0)
+        had, will = _had_and_will(was["spec"], factor, times)
         if times is not None or had > 1.0:
-            changes[factor] = changes[ASKED[factor]] = max(had * (times or 1.0), 1.0)
+            changes[factor] = changes[ASKED[factor]] = will
     if terms.go_on is not None:
         folder = failure_of(project, was["fw_id"]).folder if terms.go_on else None
         changes[CONTINUE_FROM] = None if folder is None else str(folder)

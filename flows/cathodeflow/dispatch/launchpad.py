@@ -7,7 +7,7 @@ one commit instead of a dozen. On a MongoDB server, `dispatch.server_launchpad` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
@@ -32,6 +32,13 @@ CONTINUE_FROM = "_continue_from"
 TIME_FACTOR = "_time_factor"
 MEMORY_FACTOR = "_memory_factor"
 """Keys of a spec: times what the first launch asked the scheduler for."""
+FACTORS = (TIME_FACTOR, MEMORY_FACTOR)
+
+
+def factor_of(spec: Mapping[str, Any], factor: str) -> float:
+    """Return one of `FACTORS` of a job's spec; 1 where it has none, and never less."""
+    return max(float(spec.get(factor) or 1.0), 1.0)
+
 
 _ATOMIC = (
     *("add_wf", "append_wf", "bulk_add_wfs", "delete_wf", "delete_fws", "update_spec", "set_priority"),
@@ -180,14 +187,13 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
         state : str, optional
             Only in this state.
         """
-        from cathodeflow.dispatch.workflow_lock import this_process
+        from cathodeflow.dispatch.workflow_lock import is_own
 
         # By the number alone, for which there is an index on every store.
         found = self.launches.find_one({"launch_id": launch_id}, {"fw_id": 1, "state": 1, "fworker.env": 1})
         if found is None or found["fw_id"] != fw_id or state not in {None, found["state"]}:
             return False
-        env = (found.get("fworker") or {}).get("env") or {}
-        return all(env.get(name) == value for name, value in this_process().items())
+        return is_own((found.get("fworker") or {}).get("env") or {})
 
     def release_claims(self) -> int:
         """Give back what this process has claimed and never begun; here a claim is one transaction."""
@@ -324,62 +330,6 @@ def add_workflow_once(
                 raise
             return Submission(there, added=False)
     return Submission(tuple(sorted(new_ids.values())), added=True)
-
-
-def rerun(project: Project, fw_ids: Iterable[int], changes: Mapping[str, Any] | None = None) -> list[int]:
-    """Make jobs READY again, in one transaction; their past launches are kept.
-
-    A job that waits for one that failed is run again by running that one. Archived, defused and running jobs are
-    left alone.
-
-    Parameters
-    ----------
-    project : Project
-        An open project.
-    fw_ids : iterable of int
-        Which.
-    changes : mapping of str to object, optional
-        Keys of their specs to set before, such as `CONTINUE_FROM`.
-
-    Returns
-    -------
-    list of int
-        Those that run again.
-
-    Raises
-    ------
-    StoreError
-        The store cannot be written; nothing was changed.
-    """
-    launchpad = project_launchpad(project)
-    again: list[int] = []
-    with launchpad.transaction():
-        for fw_id in fw_ids:
-            with launchpad.alone_with(fw_id):
-                for failed in _failed_in_workflow(launchpad, fw_id):
-                    if failed not in again:
-                        _change_spec(launchpad, failed, changes or {})
-                        again.extend(launchpad.rerun_fw(failed, rerun_duplicates=False))
-    return again
-
-
-def _change_spec(launchpad: ProjectLaunchPad, fw_id: int, changes: Mapping[str, Any]) -> None:
-    """Set keys of a job's spec; FireWorks' `update_spec` would not where a job has COMPLETED, and say nothing."""
-    idle = {"fw_id": fw_id, "state": {"$nin": ["RESERVED", "RUNNING"]}}
-    if changes:
-        launchpad.fireworks.update_one(idle, {"$set": {f"spec.{key}": value for key, value in changes.items()}})
-
-
-def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:
-    """Return the job itself, or the failed ones of its workflow when it has only been waiting."""
-    found = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
-    if found is None or found["state"] in {"ARCHIVED", "DEFUSED", "RUNNING", "RESERVED", "READY"}:
-        return []
-    if found["state"] != "WAITING":
-        return [fw_id]
-    nodes = (launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 1}) or {}).get("nodes", [])
-    failed = launchpad.fireworks.find({"fw_id": {"$in": nodes}, "state": "FIZZLED"}, {"fw_id": 1})
-    return sorted(d["fw_id"] for d in failed)
 
 
 def _find(launchpad: ProjectLaunchPad, natural_key: dict[str, Any]) -> tuple[int, ...] | None:

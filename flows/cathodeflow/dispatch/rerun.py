@@ -1,4 +1,4 @@
-"""Running jobs again for a person, so that it can be repeated after a kill and taken back.
+"""Running jobs again; for a person so that it can be repeated after a kill and taken back.
 
 What a job and those that build on it were is kept before it is run again: a repeat leaves alone what has been run
 again already, and taking back restores exactly that.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.generations import PARTS, added_by, reinstate, supersede
 from cathodeflow.dispatch.jobs import FIREWORKS, WORKFLOWS
-from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR
+from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR, factor_of, project_launchpad
 from cathodeflow.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def specs_of(project: Project, fw_ids: Sequence[int], keys: Sequence[str]) -> di
 def asked_factor(project: Project, fw_id: int, factor: str) -> float:
     """Return what a person's last request gave a job of `MEMORY_FACTOR` or `TIME_FACTOR`; 1 where nobody asked."""
     spec = specs_of(project, [fw_id], (ASKED[factor],)).get(fw_id) or {}
-    return float(spec.get(ASKED[factor]) or 1.0)
+    return factor_of(spec, ASKED[factor])
 
 
 def as_they_are(project: Project, fw_ids: Sequence[int], spec_keys: Sequence[str]) -> dict[int, list[dict[str, Any]]]:
@@ -130,6 +130,62 @@ def _entry(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def rerun(project: Project, fw_ids: Iterable[int], changes: Mapping[str, Any] | None = None) -> list[int]:
+    """Make jobs READY again, in one transaction; their past launches are kept.
+
+    A job that waits for one that failed is run again by running that one. Archived, defused and running jobs are
+    left alone.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+    fw_ids : iterable of int
+        Which.
+    changes : mapping of str to object, optional
+        Keys of their specs to set before, such as `CONTINUE_FROM`.
+
+    Returns
+    -------
+    list of int
+        Those that run again.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written; nothing was changed.
+    """
+    launchpad = project_launchpad(project)
+    again: list[int] = []
+    with launchpad.transaction():
+        for fw_id in fw_ids:
+            with launchpad.alone_with(fw_id):
+                for failed in _failed_in_workflow(launchpad, fw_id):
+                    if failed not in again:
+                        _change_spec(launchpad, failed, changes or {})
+                        again.extend(launchpad.rerun_fw(failed, rerun_duplicates=False))
+    return again
+
+
+def _change_spec(launchpad: ProjectLaunchPad, fw_id: int, changes: Mapping[str, Any]) -> None:
+    """Set keys of a job's spec; FireWorks' `update_spec` would not where a job has COMPLETED, and say nothing."""
+    idle = {"fw_id": fw_id, "state": {"$nin": ["RESERVED", "RUNNING"]}}
+    if changes:
+        launchpad.fireworks.update_one(idle, {"$set": {f"spec.{key}": value for key, value in changes.items()}})
+
+
+def _failed_in_workflow(launchpad: ProjectLaunchPad, fw_id: int) -> list[int]:
+    """Return the job itself, or the failed ones of its workflow when it has only been waiting."""
+    found = launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
+    if found is None or found["state"] in {"ARCHIVED", "DEFUSED", "RUNNING", "RESERVED", "READY"}:
+        return []
+    if found["state"] != "WAITING":
+        return [fw_id]
+    nodes = (launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 1}) or {}).get("nodes", [])
+    failed = launchpad.fireworks.find({"fw_id": {"$in": nodes}, "state": "FIZZLED"}, {"fw_id": 1})
+    return sorted(d["fw_id"] for d in failed)
+
+
 def run_again(project: Project, before: Sequence[Mapping[str, Any]], changes: Mapping[str, Any]) -> bool:
     """Make a job READY again unless that has been done since it was looked at. Safe to repeat.
 
@@ -154,8 +210,6 @@ def run_again(project: Project, before: Sequence[Mapping[str, Any]], changes: Ma
     StoreError
         The store cannot be written.
     """
-    from cathodeflow.dispatch.launchpad import project_launchpad, rerun
-
     was = before[0]
     launchpad = project_launchpad(project)
     unchanged = {"fw_id": was["fw_id"], "state": {"$in": list(_ENDED)}, "launches": was["launches"]}
@@ -167,12 +221,9 @@ def run_again(project: Project, before: Sequence[Mapping[str, Any]], changes: Ma
         raise MissingDependencyError(
             f"its module cannot be imported here ({error}): say this again in the environment of its workers"
         ) from error
-    if changes:
-        # FireWorks' own update_spec leaves a COMPLETED job as it is, such as one whose relaxation exploded.
-        launchpad.fireworks.update_one(unchanged, {"$set": {f"spec.{key}": value for key, value in changes.items()}})
     if "superseded" in was:
         supersede(launchpad, was["fw_id"], was["superseded"])
-    return bool(rerun(project, [was["fw_id"]]))
+    return bool(rerun(project, [was["fw_id"]], changes))
 
 
 def take_back(project: Project, before: Sequence[Sequence[Mapping[str, Any]]]) -> list[bool]:
@@ -195,8 +246,6 @@ def take_back(project: Project, before: Sequence[Sequence[Mapping[str, Any]]]) -
     StoreError
         The store cannot be written.
     """
-    from cathodeflow.dispatch.launchpad import project_launchpad
-
     launchpad = project_launchpad(project)
     back = [bool(entries) and _restore(launchpad, entries[0]) for entries in before]
     # What builds on a job that goes on waits for it.

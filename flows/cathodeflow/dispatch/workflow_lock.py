@@ -13,7 +13,7 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -47,6 +47,11 @@ def this_process() -> dict[str, Any]:
     return dict(_identity(os.getpid()))
 
 
+def is_own(mark: Mapping[str, Any]) -> bool:
+    """Whether this very process left a mark that names its process."""
+    return all(mark.get(name) == value for name, value in this_process().items())
+
+
 def moment() -> datetime:
     """Return the time as BSON keeps it: UTC without zone, to the millisecond."""
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -75,6 +80,19 @@ def is_gone(owner: Any, since: datetime | None) -> bool:
         return not is_alive(known["pid"], known.get("process_started", 0.0))
     limit = timedelta(seconds=get_settings().store_claim_expiry_s)
     return since is not None and moment() - since.replace(tzinfo=None) > limit
+
+
+def is_abandoned(mark: Mapping[str, Any], in_use: Container[str]) -> bool:
+    """Whether nobody will finish what a mark tells of: its process is gone, or an error of this process left it.
+
+    Parameters
+    ----------
+    mark : dict
+        As `this_process` names a process, with ``token`` and ``since``.
+    in_use : container of str
+        Tokens that this process is at work with.
+    """
+    return mark.get("token") not in in_use if is_own(mark) else is_gone(mark, mark.get("since"))
 
 
 class WorkflowLock:
@@ -189,11 +207,8 @@ class WorkflowLock:
         return "locked" in there and self.is_abandoned(there["locked"]) and self._take_over(there)
 
     def is_abandoned(self, locked: Any) -> bool:
-        """Whether nobody will take a lock off: its process is gone, or an error of this process left it."""
-        if not isinstance(locked, dict):
-            return False
-        own = {key: locked.get(key) for key in ("host", "pid", "process_started")} == this_process()
-        return locked.get("token") not in self._active if own else is_gone(locked, locked.get("since"))
+        """Whether nobody will take a lock off; FireWorks' own bare flag names no process."""
+        return isinstance(locked, dict) and is_abandoned(locked, self._active)
 
     def _take_over(self, there: dict[str, Any]) -> bool:
         taken = self.launchpad.workflows.find_one_and_update(

@@ -22,7 +22,8 @@ from tests.unit.dispatch.noop_jobs import add_another, noop, total
 from cathodeflow.campaign import transitions, withdrawn
 from cathodeflow.campaign.event_log import Line, deliver
 from cathodeflow.campaign.ingest import _complete, put_in
-from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad, rerun
+from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
+from cathodeflow.dispatch.rerun import rerun
 from cathodeflow.dispatch.worker import HELD_STATES, process_identity
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
 from cathodeflow.records.host import HostSpec

@@ -13,7 +13,7 @@ from tests.campaign_world import definition, final_documents, launch, run_to_end
 from tests.services.mongo_server import MongoServer
 from tests.stores import Stores
 
-from cathodeflow.dispatch import launchpad
+from cathodeflow.dispatch import rerun
 from cathodeflow.dispatch.jobs import count_states
 from cathodeflow.dispatch.repair import repair
 from cathodeflow.storage.connection import create_project, open_project
@@ -65,15 +65,15 @@ def test_a_failure_written_down_before_a_kill_is_followed_by_the_next_tick(
     wanted = definition(engine=FAILING, failures={"tolerated_fraction": 0.9, "max_attempts": 2})
     create_project(tmp_path / "server", Stores(mongo_server).uri())
     served = launch(tmp_path / "server", wanted)
-    rerun, killed = launchpad.rerun, []
+    as_it_is, killed = rerun.rerun, []
 
     def killed_at_first(*arguments: Any) -> list[int]:
         if not killed:
             killed.append(served.count("attempts"))
             raise KeyboardInterrupt
-        return rerun(*arguments)
+        return as_it_is(*arguments)
 
-    monkeypatch.setattr(launchpad, "rerun", killed_at_first)
+    monkeypatch.setattr(rerun, "rerun", killed_at_first)
     with pytest.raises(KeyboardInterrupt):
         run_to_end(served)
     assert killed == [1]

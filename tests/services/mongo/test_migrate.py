@@ -16,11 +16,14 @@ import pytest
 from pymongo.errors import ConnectionFailure
 from tests.campaign_world import (
     COMPUTED,
+    GATE,
     LAWFUL,
+    close_gate,
     definition,
     final_documents,
     launch,
     run_to_end,
+    somebody_waits_at,
     work_one,
 )
 from tests.services.mongo_server import MongoServer
@@ -43,6 +46,7 @@ from cathodeflow.storage.project_file import FILE_NAME, read_project_file
 
 pytestmark = pytest.mark.service
 ROOT = Path(__file__).parents[3]
+AMPLE_S = 300.0  # for what takes seconds here: only a wait in vain is to end by it
 
 
 def keep_large_things(project: Project) -> None:
@@ -77,16 +81,19 @@ def campaign_of(project: Project) -> CampaignRecord:
     return transitions.read_campaign(project, "trial")
 
 
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
 @pytest.fixture
-def drive_elsewhere() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
-    """Starts drivers with two workers, as `cflow run` does."""
+def start() -> Iterator[Start]:
+    """Starts Python programs that a project's folder gets the logs of."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(folder: Path) -> subprocess.Popen[bytes]:
+    def start(folder: Path, name: str, *command: str, said: Path | None = None) -> subprocess.Popen[bytes]:
         environment = os.environ | {"CATHODEFLOW_TICK_S": "0.2", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.killable_driver", str(folder)]
-        with (folder / "driver.log").open("ab") as log:
-            started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log))
+        with (folder / f"{name}.log").open("ab") as log, (said or Path(os.devnull)).open("wb") as out:
+            words = [sys.executable, *command]
+            started.append(subprocess.Popen(words, env=environment, cwd=ROOT, stdout=out, stderr=log))
         return started[-1]
 
     yield start
@@ -95,11 +102,16 @@ def drive_elsewhere() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def until_labelled(folder: Path, labels: int, driver: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60.0
-    while open_project(folder).count("labels") < labels:
-        assert driver.poll() is None, (folder / "driver.log").read_text()
-        assert time.monotonic() < deadline, "it did not happen in time"
+def logs_of(folder: Path) -> str:
+    return "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in sorted(folder.glob("*.log")))
+
+
+def until(happened: Callable[[], bool], process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait for what a process that must go on meanwhile brings about."""
+    deadline = time.monotonic() + AMPLE_S
+    while not happened():
+        assert process.poll() is None, logs_of(folder)
+        assert time.monotonic() < deadline, f"it did not happen in time:\n{logs_of(folder)}"
         time.sleep(0.05)
 
 
@@ -108,36 +120,44 @@ def test_a_campaign_at_work_is_moved_both_ways_and_computes_nothing_twice(
     tmp_path: Path,
     mongo_server: MongoServer,
     monkeypatch: pytest.MonkeyPatch,
-    drive_elsewhere: Callable[[Path], subprocess.Popen[bytes]],
+    start: Start,
 ) -> None:
+    gate, said = tmp_path / "gate", tmp_path / "moved.json"
     monkeypatch.setenv(COMPUTED, str(tmp_path / "computed"))
+    monkeypatch.setenv(GATE, str(gate))
     folder, uri = tmp_path / "p", Stores(mongo_server).uri()
-    wanted = definition(engine={"name": "pair", "parameters": {"delay_s": 0.2}})
-    keep_large_things(launch(folder, wanted))
-    for to, labels in ((uri, 2), ("embedded", 8)):
-        driver = drive_elsewhere(folder)
-        until_labelled(folder, labels, driver)
+    keep_large_things(launch(folder, definition()))
+    for to, labels in ((uri, 2), ("embedded", 7)):
+        close_gate(gate, labels)
+        driver = start(folder, "driver", "-m", "tests.killable_driver", str(folder))
+        left = open_project(folder)
+        until(lambda left=left, labels=labels: left.count("labels") >= labels, driver, folder)
+        until(somebody_waits_at(gate).exists, driver, folder)
         refused = CliRunner().invoke(build_app(None), ["store", "migrate", "--to", to, "-p", str(folder)])
         assert "is driven by" in str(refused.exception)
-        assert campaign_of(open_project(folder)).before_move is None
-        left = open_project(folder)
-        words = ["store", "migrate", "--to", to, "-p", str(folder), "--wait", "--json"]
-        moved = CliRunner().invoke(build_app(None), words)
-        assert moved.exit_code == 0, moved.output
-        assert driver.wait(timeout=30) == 1, "a campaign that is stopped ends its driver"
+        assert campaign_of(left).before_move is None
+        move = ("-m", "cathodeflow.cli.app", "store", "migrate", "--to", to, "-p", str(folder), "--wait", "--json")
+        mover = start(folder, f"mover-{labels}", *move, said=said)
+        told = folder / f"mover-{labels}.log"
+        until(lambda told=told: "waiting: " in told.read_text(), mover, folder)
+        assert campaign_of(left).state == CampaignState.STOPPED
+        assert left.count("fireworks", {"state": "RUNNING"}), "a job is at the gate: the move has to wait for it"
+        gate.unlink()
+        assert mover.wait(timeout=AMPLE_S) == 0, logs_of(folder)
+        assert driver.wait(timeout=AMPLE_S) == 1, "a campaign that is stopped ends its driver"
         assert campaign_of(left).state == CampaignState.STOPPED
         assert to in campaign_of(left).message
         here = open_project(folder)
         assert (here.uri or "embedded") == to
         assert (campaign_of(here).state, campaign_of(here).message) == (CampaignState.RUNNING, "")
         assert here.count("labels") < 12
-        copied = {one["name"]: (one["documents"], one["content"]) for one in json.loads(moved.stdout)}
+        copied = {one["name"]: (one["documents"], one["content"]) for one in json.loads(said.read_text())}
         there = {name: one for name, one in copied.items() if one[0]}
         assert unchanged(there) == unchanged(collections(here)) == unchanged(collections(left))
         assert here.job_store().get_output("large") == "x" * 16_500_000
         assert (to == "embedded") is not ("nodes_1_locked.token_1" in here.database.workflows.index_information())
     run_to_end(open_project(folder))
-    undisturbed = launch(tmp_path / "undisturbed", wanted)
+    undisturbed = launch(tmp_path / "undisturbed", definition())
     computed = [line.split()[0] for line in (tmp_path / "computed").read_text().splitlines()]
     run_to_end(undisturbed)
     assert final_documents(open_project(folder)) == final_documents(undisturbed)

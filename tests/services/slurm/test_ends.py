@@ -14,8 +14,9 @@ from tests.unit.dispatch.noop_jobs import noop, sleep
 
 from cathodeflow.campaign.resubmission import judge
 from cathodeflow.dispatch.jobs import LAUNCHES, count_states, firework_details
-from cathodeflow.dispatch.launchpad import TIME_FACTOR, add_workflow_once, rerun
+from cathodeflow.dispatch.launchpad import TIME_FACTOR, add_workflow_once
 from cathodeflow.dispatch.reconcile import reconcile
+from cathodeflow.dispatch.rerun import rerun
 from cathodeflow.dispatch.site_check import check_site
 from cathodeflow.dispatch.site_file import SiteFile
 from cathodeflow.dispatch.slurm import submissions

@@ -15,8 +15,9 @@ from tests.services.slurm_cluster import SlurmCluster
 from tests.unit.dispatch.noop_jobs import sleep
 
 from cathodeflow.dispatch.jobs import FIREWORKS, LAUNCHES, count_states, firework_details
-from cathodeflow.dispatch.launchpad import add_workflow_once, rerun
+from cathodeflow.dispatch.launchpad import add_workflow_once
 from cathodeflow.dispatch.reconcile import reconcile
+from cathodeflow.dispatch.rerun import rerun
 from cathodeflow.dispatch.site_file import SiteFile
 from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.pool import SitePool

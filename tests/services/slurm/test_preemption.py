@@ -11,8 +11,9 @@ from tests.unit.dispatch.noop_jobs import sleep
 
 from cathodeflow.campaign.resubmission import judge
 from cathodeflow.dispatch.jobs import LAUNCHES, count_states, firework_details
-from cathodeflow.dispatch.launchpad import add_workflow_once, rerun
+from cathodeflow.dispatch.launchpad import add_workflow_once
 from cathodeflow.dispatch.reconcile import reconcile
+from cathodeflow.dispatch.rerun import rerun
 from cathodeflow.dispatch.site_file import SiteFile
 from cathodeflow.dispatch.slurm.pool import SitePool
 from cathodeflow.records.outcomes import Reason

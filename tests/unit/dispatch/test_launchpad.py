@@ -16,7 +16,8 @@ from tests.unit.dispatch.noop_jobs import noop, total
 
 from cathodeflow.dispatch import launchpad as launchpad_module
 from cathodeflow.dispatch.jobs import count_states
-from cathodeflow.dispatch.launchpad import ProjectLaunchPad, add_workflow_once, project_launchpad, rerun
+from cathodeflow.dispatch.launchpad import ProjectLaunchPad, add_workflow_once, project_launchpad
+from cathodeflow.dispatch.rerun import rerun
 from cathodeflow.dispatch.worker import HELD_STATES
 from cathodeflow.storage.connection import Project
 
@@ -152,7 +153,7 @@ def test_two_who_run_a_failed_job_again_at_once_run_it_once(project: Project) ->
     project_launchpad(project).mark_fizzled(claim(project).launches[-1].launch_id)
     command = (
         "import sys; from pathlib import Path; from cathodeflow.storage.connection import open_project;"
-        "from cathodeflow.dispatch.launchpad import rerun;"
+        "from cathodeflow.dispatch.rerun import rerun;"
         "print(len(rerun(open_project(Path(sys.argv[1])), [int(sys.argv[2])])))"
     )
     both = [

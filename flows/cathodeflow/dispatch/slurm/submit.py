@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.allotment import Estimates
 from cathodeflow.dispatch.jobs import FIREWORKS
-from cathodeflow.dispatch.launchpad import MEMORY_FACTOR, TIME_FACTOR
+from cathodeflow.dispatch.launchpad import FACTORS, factor_of
 from cathodeflow.dispatch.slurm import submissions
 from cathodeflow.dispatch.slurm.commands import SUBMIT_PATIENCE_S, call, clean_environment
 from cathodeflow.dispatch.slurm.need import Work, allocations_wanted
@@ -233,7 +233,7 @@ def wanted(
     by_size: dict[Size, dict[str, int]] = {Size(): dict(kinds)}
     for document in larger:
         spec = document["spec"]
-        size = Size(*(max(float(spec.get(name) or 1.0), 1.0) for name in _FACTORS))
+        size = Size(*(factor_of(spec, name) for name in FACTORS))
         kind = spec.get("_kind")
         by_size[Size()][kind] -= 1
         by_size.setdefault(size, {}).setdefault(kind, 0)
@@ -246,9 +246,6 @@ def wanted(
         if number:
             found[size] = number
     return found
-
-
-_FACTORS = (TIME_FACTOR, MEMORY_FACTOR)
 
 
 def _kinds(project: Project, ready: Mapping[str, Any]) -> dict[str, int]:
@@ -266,7 +263,7 @@ def _larger(project: Project, ready: Mapping[str, Any]) -> list[dict[str, Any]]:
     They are looked up by the sparse indexes of the factors, which hold the few jobs that have such a key at all; the
     other conditions would make the embedded store read every READY job.
     """
-    having = [project.select(FIREWORKS, {f"spec.{name}": {"$gt": 1.0}}) for name in _FACTORS]
+    having = [project.select(FIREWORKS, {f"spec.{name}": {"$gt": 1.0}}) for name in FACTORS]
     found = {document["fw_id"]: document for documents in having for document in documents}
     campaign, categories = ready["spec._campaign"], set(ready["spec._category"]["$in"])
     return [
