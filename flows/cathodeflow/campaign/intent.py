@@ -52,7 +52,7 @@ class Intent:
         self._heard = time.monotonic()
 
     def _owner(self) -> dict[str, Any]:
-        from cathodeflow.dispatch.workflow_lock import moment, this_process
+        from cathodeflow.dispatch.processes import moment, this_process
 
         return {**this_process(), "token": self.token, "since": moment(), "left": False}
 
@@ -114,7 +114,7 @@ class Intent:
         CampaignError
             As `note`.
         """
-        from cathodeflow.dispatch.workflow_lock import moment
+        from cathodeflow.dispatch.processes import moment
 
         if time.monotonic() - self._heard > SIGN_OF_LIFE_S:
             self._heard = time.monotonic()
@@ -174,7 +174,7 @@ class Intent:
 
 def _is_left(note: Mapping[str, Any]) -> bool:
     """Whether nobody will finish what a note tells of."""
-    from cathodeflow.dispatch.workflow_lock import is_abandoned
+    from cathodeflow.dispatch.processes import is_abandoned
 
     return bool(note.get("left")) or is_abandoned(note, Intent._active)  # noqa: SLF001  the class's own
 

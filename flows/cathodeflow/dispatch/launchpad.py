@@ -20,6 +20,7 @@ from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import GRIDFS_FALLBACK_COLLECTION, LaunchPad, get_fw_logger
 from pymongo.errors import DuplicateKeyError
 
+from cathodeflow.dispatch.processes import is_own
 from cathodeflow.storage.collections import CAMPAIGNS, FIREWORKS, FIREWORKS_INDEXES, ensure_indexes
 
 if TYPE_CHECKING:
@@ -187,8 +188,6 @@ class ProjectLaunchPad(LaunchPad):  # type: ignore[misc,unused-ignore]
         state : str, optional
             Only in this state.
         """
-        from cathodeflow.dispatch.workflow_lock import is_own
-
         # By the number alone, for which there is an index on every store.
         found = self.launches.find_one({"launch_id": launch_id}, {"fw_id": 1, "state": 1, "fworker.env": 1})
         if found is None or found["fw_id"] != fw_id or state not in {None, found["state"]}:

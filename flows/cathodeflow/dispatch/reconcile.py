@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.jobs import LAUNCHES, job_uuids
 from cathodeflow.dispatch.orphans import end_orphans
+from cathodeflow.dispatch.processes import is_alive
 from cathodeflow.dispatch.worker import LAUNCHES_FOLDER
 from cathodeflow.storage.collections import OUTPUTS
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 VANISHED = "vanished"
 GIVE_UP_AFTER = 10  # a job that takes its process down every time must end; killed workers rarely hit one job so often
-_SAME_START_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,28 +60,6 @@ class LostRun:
     host: str | None
     pid: int | None
     reason: str = VANISHED
-
-
-def is_alive(pid: int, started: float) -> bool:
-    """Whether the process with this pid and start time lives.
-
-    Parameters
-    ----------
-    pid : int
-        Process number; numbers are used again, hence the next argument.
-    started : float
-        Its start, seconds since 1970.
-    """
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < _SAME_START_S
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def reconcile(project: Project, campaign: str | None = None, give_up_after: int = GIVE_UP_AFTER) -> list[LostRun]:

@@ -113,7 +113,7 @@ def deliver_pending(project: Project) -> int:
     if project.file is not None:
         return 0
     from cathodeflow.dispatch.launchpad import project_launchpad
-    from cathodeflow.dispatch.workflow_lock import is_gone
+    from cathodeflow.dispatch.processes import is_gone
     from cathodeflow.storage.outbox import Outbox
 
     launchpad = project_launchpad(project)
@@ -178,7 +178,7 @@ def _take_off_locks(launchpad: ServerLaunchPad) -> int:
 
 
 def _free_claims(launchpad: ServerLaunchPad) -> int:
-    from cathodeflow.dispatch.workflow_lock import is_gone, moment
+    from cathodeflow.dispatch.processes import is_gone, moment
 
     count = 0
     fields = {"fw_id": 1, "claimed_by": 1, "launches": 1}
@@ -212,7 +212,7 @@ def _worker_is_gone(launch: dict[str, Any]) -> bool:
     """Whether the one that ended a launch will not refresh the workflow itself."""
     from datetime import datetime
 
-    from cathodeflow.dispatch.workflow_lock import is_gone
+    from cathodeflow.dispatch.processes import is_gone
 
     ended = launch.get("time_end")
     if isinstance(ended, str):

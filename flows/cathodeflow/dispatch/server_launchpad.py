@@ -21,7 +21,8 @@ from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import LockedWorkflowError
 
 from cathodeflow.dispatch.launchpad import ProjectLaunchPad
-from cathodeflow.dispatch.workflow_lock import WorkflowLock, lock_or_join, moment, pack, this_process, write_pending
+from cathodeflow.dispatch.processes import moment, this_process
+from cathodeflow.dispatch.workflow_lock import WorkflowLock, lock_or_join, pack, write_pending
 from cathodeflow.storage.collections import CAMPAIGNS, SERVER_FIREWORKS_INDEXES, ensure_indexes
 
 if TYPE_CHECKING:

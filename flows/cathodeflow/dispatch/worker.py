@@ -10,17 +10,18 @@ import argparse
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.calculators.attempt import Attempt, write_attempt
+from cathodeflow.dispatch.claimed import ClaimedLaunchPad, Told, say
+from cathodeflow.dispatch.processes import process_identity, processors
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY
 from cathodeflow.errors import CathodeflowError, StoreError
 from cathodeflow.settings import get_settings
@@ -78,37 +79,6 @@ class WorkerOptions:
     expected: Mapping[str, float] = field(default_factory=dict)
 
 
-# What names the place in Slurm where a process runs; `reconcile` asks Slurm about it.
-SLURM_IDENTITY = {
-    "slurm_job_id": "SLURM_JOB_ID",
-    "slurm_array_job_id": "SLURM_ARRAY_JOB_ID",
-    "slurm_array_task_id": "SLURM_ARRAY_TASK_ID",
-    "slurm_step_id": "SLURM_STEP_ID",
-    "slurm_nodes": "SLURM_JOB_NODELIST",
-}
-
-
-def process_identity() -> dict[str, Any]:
-    """Return what names this process for good: host, pid and start, so that a reused pid is noticed.
-
-    In an allocation of Slurm also the job, the array task, the step and the nodes.
-    """
-    import psutil
-
-    process = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": psutil.Process().create_time()}
-    return process | {key: os.environ[name] for key, name in SLURM_IDENTITY.items() if name in os.environ}
-
-
-def processors(threads: int) -> dict[str, int]:
-    """Return the cores and GPUs a worker holds, for the hours that pages and metrics add up.
-
-    In an allocation the cores it is bound to, elsewhere its threads.
-    """
-    cores = len(os.sched_getaffinity(0)) if "SLURM_JOB_ID" in os.environ else threads
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in os.environ else ""
-    return {"cores": cores, "gpus": len([name for name in gpus.split(",") if name])}
-
-
 class Worker:
     """The loop of one worker.
 
@@ -130,7 +100,7 @@ class Worker:
         self._parent = options.parent or os.getppid()
         self._asked_to_end = False
         self._estimates: Estimates | None = None
-        self._told: deque[_Told] = deque(maxlen=TOLD_KEPT)
+        self._told: deque[Told] = deque(maxlen=TOLD_KEPT)
 
     def end_after_this_job(self, *_signal: Any) -> None:
         """Ask for the end; also the handler of SIGTERM."""
@@ -215,7 +185,7 @@ class Worker:
         write_attempt(directory, self._attempt(firework))
         began = time.monotonic()
         box = None if self.project.file is not None else Outbox(directory, say)
-        claimed = _Claimed(self.launchpad, firework, launch_id, box)
+        claimed = ClaimedLaunchPad(self.launchpad, firework, launch_id, box)
         try:
             with _inside(directory), nullcontext() if box is None else box.opened():
                 rocket.Rocket(claimed, fworker, firework.fw_id).run()
@@ -264,61 +234,9 @@ def _no_ping(_launchpad: Any, _launch_id: int) -> None:
     """Stand in for FireWorks' `start_ping_launch`."""
 
 
-@dataclass(frozen=True)
-class _Told:
-    """The end of a launch as the server was told it."""
-
-    launch_id: int
-    fw_id: int
-    action: Any
-    state: str
-    writes: tuple[Callable[[], None], ...]
-
-
-class _Claimed:
-    """The launchpad as Rocket sees it, with the claim already made."""
-
-    def __init__(self, launchpad: ProjectLaunchPad, firework: Any, launch_id: int, box: Outbox | None = None) -> None:
-        self._launchpad = launchpad
-        self._box = box
-        self._claim = firework, launch_id
-        self.told: list[_Told] = []
-
-    def checkout_fw(self, *_args: Any, **_options: Any) -> tuple[Any, int]:
-        """Give what was claimed."""
-        return self._claim
-
-    def complete_launch(self, launch_id: int, action: Any = None, state: str = "COMPLETED") -> Any:
-        """End the launch, by way of the outbox where there is one."""
-        if self._box is None:
-            return self._launchpad.complete_launch(launch_id, action, state)
-        said, fw_id = {} if action is None else action.to_dict(), self._claim[0].fw_id
-
-        def complete() -> Any:
-            if self._launchpad.holds(launch_id, fw_id):
-                return self._launchpad.complete_launch(launch_id, action, state)
-            say(
-                f"the server has forgotten launch {launch_id} of job {fw_id}: it runs again"
-            )  # its number may be another's
-            return {}
-
-        done = self._box.end(launch_id, said, state, complete)
-        self.told.append(_Told(launch_id, fw_id, action, state, self._box.confirmed))
-        return done
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._launchpad, name)
-
-
 def _as_name(text: str) -> str:
     """Make a key fit for a folder name: short, and without separators."""
     return re.sub(r"[^A-Za-z0-9._+=-]+", "_", text)[:120] or "_"
-
-
-def say(message: str) -> None:
-    """Write a line to the worker's own log."""
-    sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
-    sys.stdout.flush()
 
 
 @contextmanager

@@ -8,15 +8,11 @@ needs it, who first writes what is pending: an update is either not begun or com
 
 from __future__ import annotations
 
-import os
 import random
-import socket
 import time
 import uuid
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import bson
@@ -24,6 +20,7 @@ import gridfs
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core.launchpad import LockedWorkflowError, WFLock
 
+from cathodeflow.dispatch.processes import is_abandoned, moment, this_process
 from cathodeflow.errors import StoreError
 from cathodeflow.settings import get_settings
 
@@ -33,66 +30,6 @@ if TYPE_CHECKING:
 INLINE_BYTES = 8_000_000  # what is pending and larger goes to GridFS; a workflow's document ends at 16 MB
 LARGEST_DOCUMENT = 16 * 1024**2
 PENDING_BUCKET = "pending_fireworks"
-
-
-@lru_cache(maxsize=1)
-def _identity(pid: int) -> dict[str, Any]:
-    import psutil
-
-    return {"host": socket.gethostname(), "pid": pid, "process_started": psutil.Process(pid).create_time()}
-
-
-def this_process() -> dict[str, Any]:
-    """Return what names this process for good; a forked child is another."""
-    return dict(_identity(os.getpid()))
-
-
-def is_own(mark: Mapping[str, Any]) -> bool:
-    """Whether this very process left a mark that names its process."""
-    return all(mark.get(name) == value for name, value in this_process().items())
-
-
-def moment() -> datetime:
-    """Return the time as BSON keeps it: UTC without zone, to the millisecond."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def is_gone(owner: Any, since: datetime | None) -> bool:
-    """Whether the process that left a mark is gone for good.
-
-    Parameters
-    ----------
-    owner : Any
-        ``host``, ``pid`` and ``process_started`` as `this_process` gives them; anything else says nothing.
-    since : datetime or None
-        When it was last heard of, UTC without zone.
-
-    Returns
-    -------
-    bool
-        On this host the operating system says; of another host's process only its silence is known.
-    """
-    from cathodeflow.dispatch.reconcile import is_alive
-
-    known = owner if isinstance(owner, dict) else {}
-    if known.get("host") == socket.gethostname() and "pid" in known:
-        return not is_alive(known["pid"], known.get("process_started", 0.0))
-    limit = timedelta(seconds=get_settings().store_claim_expiry_s)
-    return since is not None and moment() - since.replace(tzinfo=None) > limit
-
-
-def is_abandoned(mark: Mapping[str, Any], in_use: Container[str]) -> bool:
-    """Whether nobody will finish what a mark tells of: its process is gone, or an error of this process left it.
-
-    Parameters
-    ----------
-    mark : dict
-        As `this_process` names a process, with ``token`` and ``since``.
-    in_use : container of str
-        Tokens that this process is at work with.
-    """
-    return mark.get("token") not in in_use if is_own(mark) else is_gone(mark, mark.get("since"))
 
 
 class WorkflowLock:

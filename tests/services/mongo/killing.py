@@ -23,8 +23,9 @@ from cathodeflow.campaign import transitions, withdrawn
 from cathodeflow.campaign.event_log import Line, deliver
 from cathodeflow.campaign.ingest import _complete, put_in
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
+from cathodeflow.dispatch.processes import process_identity
 from cathodeflow.dispatch.rerun import rerun
-from cathodeflow.dispatch.worker import HELD_STATES, process_identity
+from cathodeflow.dispatch.worker import HELD_STATES
 from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
 from cathodeflow.records.host import HostSpec
 from cathodeflow.records.label import LabelRecord, Origin

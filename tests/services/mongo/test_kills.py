@@ -19,9 +19,9 @@ from tests.services.mongo_server import MongoServer
 from tests.stores import Stores
 
 from cathodeflow.dispatch.launchpad import project_launchpad
+from cathodeflow.dispatch.processes import process_identity
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.repair import repair
-from cathodeflow.dispatch.worker import process_identity
 from cathodeflow.dispatch.workflow_lock import WorkflowLock
 from cathodeflow.storage.connection import Project, create_project, open_project
 

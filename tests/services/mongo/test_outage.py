@@ -19,13 +19,14 @@ from tests.campaign_world import definition, final_documents, launch, run_to_end
 from tests.services.mongo_server import MongoServer, why_unavailable
 from tests.unit.dispatch.noop_jobs import add_another_slowly, fail_slowly, sleep
 
+from cathodeflow.dispatch.claimed import ClaimedLaunchPad
 from cathodeflow.dispatch.jobs import count_states, job_uuids
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.repair import repair
 from cathodeflow.dispatch.slurm.judgement import Judgement
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY
-from cathodeflow.dispatch.worker import HELD_STATES, Worker, WorkerOptions, _Claimed
+from cathodeflow.dispatch.worker import HELD_STATES, Worker, WorkerOptions
 from cathodeflow.errors import CampaignError, StoreError
 from cathodeflow.records.outcomes import Reason
 from cathodeflow.storage.connection import Project, create_project, open_project
@@ -225,7 +226,7 @@ def test_a_launch_that_the_server_has_forgotten_ends_nobody_elses(project: Proje
     firework, launch_id, folder = claim
     project.database.launches.update_many({}, {"$set": {"fworker.env.pid": 1}})  # its number was given to another
     with Outbox(folder).opened() as box:
-        said = _Claimed(worker.launchpad, firework, launch_id, box).complete_launch(launch_id, FWAction())
+        said = ClaimedLaunchPad(worker.launchpad, firework, launch_id, box).complete_launch(launch_id, FWAction())
     assert said == {}
     assert count_states(project) == {"RUNNING": 1}, "the other's"
 

@@ -16,8 +16,9 @@ from tests.unit.dispatch.noop_jobs import add_another, noop
 
 from cathodeflow.dispatch.jobs import count_states, firework_details
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
-from cathodeflow.dispatch.reconcile import is_alive, reconcile
-from cathodeflow.dispatch.worker import HELD_STATES, process_identity
+from cathodeflow.dispatch.processes import process_identity
+from cathodeflow.dispatch.reconcile import reconcile
+from cathodeflow.dispatch.worker import HELD_STATES
 from cathodeflow.storage.connection import Project
 
 
@@ -41,13 +42,6 @@ def launch(project: Project, identity: dict[str, Any], flow: Any = None, key: st
     claimed = project_launchpad(project).claim(worker, None, HELD_STATES, lambda *_: project.folder / "launch")
     assert claimed is not None
     return claimed[0]
-
-
-def test_a_running_process_is_alive_and_a_reused_number_is_not() -> None:
-    me = psutil.Process()
-    assert is_alive(me.pid, me.create_time())
-    assert not is_alive(me.pid, me.create_time() - 100)
-    assert not is_alive(2**22 + 5, 0.0)
 
 
 def test_a_job_of_a_dead_process_runs_again_once(project: Project, dead: dict[str, Any]) -> None:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import os
 
+import psutil
 import pytest
 
-from cathodeflow.dispatch.worker import processors
+from cathodeflow.dispatch.processes import is_alive, processors
 
 
 def test_a_worker_of_this_machine_holds_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +20,10 @@ def test_a_worker_of_an_allocation_holds_what_it_is_bound_to(monkeypatch: pytest
     assert processors(1) == {"cores": len(os.sched_getaffinity(0)), "gpus": 2}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert processors(1)["gpus"] == 0
+
+
+def test_a_running_process_is_alive_and_a_reused_number_is_not() -> None:
+    me = psutil.Process()
+    assert is_alive(me.pid, me.create_time())
+    assert not is_alive(me.pid, me.create_time() - 100)
+    assert not is_alive(2**22 + 5, 0.0)

@@ -1,0 +1,120 @@
+"""What names a process for good, on its host and in Slurm, and whether one that left its name is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Container, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from cathodeflow.settings import get_settings
+
+_SAME_START_S = 0.05
+# What names the place in Slurm where a process runs; `reconcile` asks Slurm about it.
+SLURM_IDENTITY = {
+    "slurm_job_id": "SLURM_JOB_ID",
+    "slurm_array_job_id": "SLURM_ARRAY_JOB_ID",
+    "slurm_array_task_id": "SLURM_ARRAY_TASK_ID",
+    "slurm_step_id": "SLURM_STEP_ID",
+    "slurm_nodes": "SLURM_JOB_NODELIST",
+}
+
+
+@lru_cache(maxsize=1)
+def _identity(pid: int) -> dict[str, Any]:
+    import psutil
+
+    return {"host": socket.gethostname(), "pid": pid, "process_started": psutil.Process(pid).create_time()}
+
+
+def this_process() -> dict[str, Any]:
+    """Return what names this process for good; a forked child is another."""
+    return dict(_identity(os.getpid()))
+
+
+def is_own(mark: Mapping[str, Any]) -> bool:
+    """Whether this very process left a mark that names its process."""
+    return all(mark.get(name) == value for name, value in this_process().items())
+
+
+def process_identity() -> dict[str, Any]:
+    """Return what names this process for good: host, pid and start, so that a reused pid is noticed.
+
+    In an allocation of Slurm also the job, the array task, the step and the nodes.
+    """
+    return this_process() | {key: os.environ[name] for key, name in SLURM_IDENTITY.items() if name in os.environ}
+
+
+def processors(threads: int) -> dict[str, int]:
+    """Return the cores and GPUs a worker holds, for the hours that pages and metrics add up.
+
+    In an allocation the cores it is bound to, elsewhere its threads.
+    """
+    cores = len(os.sched_getaffinity(0)) if "SLURM_JOB_ID" in os.environ else threads
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in os.environ else ""
+    return {"cores": cores, "gpus": len([name for name in gpus.split(",") if name])}
+
+
+def moment() -> datetime:
+    """Return the time as BSON keeps it: UTC without zone, to the millisecond."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether the process with this pid and start time lives.
+
+    Parameters
+    ----------
+    pid : int
+        Process number; numbers are used again, hence the next argument.
+    started : float
+        Its start, seconds since 1970.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < _SAME_START_S
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def is_gone(owner: Any, since: datetime | None) -> bool:
+    """Whether the process that left a mark is gone for good.
+
+    Parameters
+    ----------
+    owner : Any
+        ``host``, ``pid`` and ``process_started`` as `this_process` gives them; anything else says nothing.
+    since : datetime or None
+        When it was last heard of, UTC without zone.
+
+    Returns
+    -------
+    bool
+        On this host the operating system says; of another host's process only its silence is known.
+    """
+    known = owner if isinstance(owner, dict) else {}
+    if known.get("host") == socket.gethostname() and "pid" in known:
+        return not is_alive(known["pid"], known.get("process_started", 0.0))
+    limit = timedelta(seconds=get_settings().store_claim_expiry_s)
+    return since is not None and moment() - since.replace(tzinfo=None) > limit
+
+
+def is_abandoned(mark: Mapping[str, Any], in_use: Container[str]) -> bool:
+    """Whether nobody will finish what a mark tells of: its process is gone, or an error of this process left it.
+
+    Parameters
+    ----------
+    mark : dict
+        As `this_process` names a process, with ``token`` and ``since``.
+    in_use : container of str
+        Tokens that this process is at work with.
+    """
+    return mark.get("token") not in in_use if is_own(mark) else is_gone(mark, mark.get("since"))
