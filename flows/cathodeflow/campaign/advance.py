@@ -323,6 +323,7 @@ def _reasons(context: StageContext) -> str:
 
 
 def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
+    from cathodeflow.campaign.stages.reference import lost_phase_lines
     from cathodeflow.campaign.stages.validation import record_validations
 
     project, campaign, definition = context.project, context.campaign, context.definition
@@ -350,7 +351,7 @@ def _leave_stage(context: StageContext, decision: Decision) -> CampaignRecord:
         changes[f"selections.{number}"] = choose_candidates(context, number)
     if stage == Stage.DONE:
         changes["message"] = _closing_words(context, shortlist)
-    before = []
+    before = lost_phase_lines(context) if campaign.stage == Stage.REFERENCE else []
     if decision.left_out:
         message = f"the budget of {definition.budget.core_hours} core-hours is spent: {len(decision.left_out)} left out"
         before.append(Line("budget", message, {"left_out": list(decision.left_out)}))

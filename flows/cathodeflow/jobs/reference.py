@@ -26,7 +26,7 @@ def reference(element: str, engine: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     CalculationError
-        No phase is known or none converged.
+        No phase is known, none converged, or one failed that may not be left out.
     """
     from cathodeflow.calculators.engines import engine as build_engine
     from cathodeflow.calculators.potentials.references import reference_energy
@@ -41,6 +41,7 @@ def reference(element: str, engine: dict[str, Any]) -> dict[str, Any]:
         "phase": found.phase,
         "n_atoms": len(found.relaxed.structure),
         "max_force": found.relaxed.largest_force,
+        "lost_phases": [lost.model_dump(mode="json") for lost in found.lost_phases],
         "crystal": Crystal.from_structure(found.relaxed.structure).model_dump(),
         "overrides": [override.model_dump() for override in built.overrides],
         "interventions": [done.model_dump() for done in found.interventions],

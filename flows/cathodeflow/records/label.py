@@ -110,6 +110,27 @@ class LabelRecord(Document):
     origin: Origin
 
 
+class LostPhase(Part):
+    """A phase of an element that gave no energy; its reference is the lowest of the others.
+
+    Attributes
+    ----------
+    phase : str
+        Which one, in words.
+    hypothetical : bool
+        Whether it is a lattice that nature does not choose.
+    reason : Reason
+        Why it gave none.
+    message : str
+        In the words of what failed.
+    """
+
+    phase: str
+    hypothetical: bool
+    reason: Reason
+    message: str = ""
+
+
 class ReferenceRecord(Document):
     """The energy of an element with one engine. `_id` is ``<provenance>/<element>``: campaigns share it.
 
@@ -119,6 +140,8 @@ class ReferenceRecord(Document):
         Chemical potential of the element, eV/atom.
     phase : str
         Which phase or molecule it is, in words.
+    lost_phases : list of LostPhase
+        Those that gave no energy: one of them may be the lowest.
     """
 
     element: str
@@ -127,6 +150,7 @@ class ReferenceRecord(Document):
     n_atoms: int
     max_force: float
     crystal: Crystal
+    lost_phases: list[LostPhase] = []
     overrides: list[Override] = []
     interventions: list[Intervention] = []
     origin: Origin

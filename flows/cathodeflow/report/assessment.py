@@ -108,6 +108,7 @@ def caveats(contents: ReportContents) -> list[str]:
     found = [_engine(contents.campaign.provenance, contents.host)]
     if contents.verdicts and _has_the_papers_windows(contents):
         found.append(DFT_LIMITS)
+    found += _references(contents)
     found += _surrogates(contents)
     found += _validation(contents)
     quarantined = len(contents.quarantined_labels)
@@ -143,6 +144,22 @@ def _engine(provenance: str, host: str | None) -> str:
     if provenance.startswith("mlff:"):
         return f"{named} It is a machine-learned potential: its error for these compounds has not been measured here."
     return named
+
+
+def _references(contents: ReportContents) -> list[str]:
+    """Name the elements whose lowest phase may be another one than the one taken."""
+    incomplete = sorted((one for one in contents.references if one.lost_phases), key=lambda one: one.element)
+    if not incomplete:
+        return []
+    lost = "; ".join(
+        f"{one.element} without {', '.join(f'{phase.phase} ({phase.reason})' for phase in one.lost_phases)}"
+        for one in incomplete
+    )
+    sentence = (
+        f"Elemental references are the lowest of the phases that could be computed: {lost}. Should a missing phase be "
+        "lower still, formation energies with that element are too low by the difference per atom of it."
+    )
+    return [sentence]
 
 
 def _surrogates(contents: ReportContents) -> list[str]:

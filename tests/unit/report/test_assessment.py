@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from tests.unit.report import factories
 
-from cathodeflow.records.outcomes import Target
+from cathodeflow.records.label import LostPhase
+from cathodeflow.records.outcomes import Reason, Target
 from cathodeflow.report.assessment import caveats, ensemble_metrics, voltage_error, volts_per_energy
 from cathodeflow.report.contents import ReportContents
 
@@ -74,3 +75,13 @@ def test_dft_limits_on_a_potential_are_pointed_out(
 def test_a_test_engine_is_called_one(contents: ReportContents, provenance: str) -> None:
     campaign = contents.campaign.model_copy(update={"provenance": provenance})
     assert "not physics" in caveats(replace(contents, campaign=campaign))[0]
+
+
+def test_a_reference_whose_lowest_phase_may_be_missing_is_named(contents: ReportContents) -> None:
+    assert not [said for said in caveats(contents) if said.startswith("Elemental references")]
+    lost = [LostPhase(phase="hcp", hypothetical=True, reason=Reason.CALCULATION_ERROR)]
+    references = [
+        one.model_copy(update={"lost_phases": lost}) if one.element == "Na" else one for one in contents.references
+    ]
+    (said,) = [said for said in caveats(replace(contents, references=references)) if "Elemental references" in said]
+    assert "Na without hcp (calculation_error)." in said

@@ -34,11 +34,14 @@ class ElementalPhase:
         Unrelaxed.
     is_molecule : bool
         Whether it stands alone in a box, whose lattice is not to be relaxed.
+    is_hypothetical : bool
+        Whether it is a lattice that nature does not choose.
     """
 
     phase: str
     structure: Structure
     is_molecule: bool = False
+    is_hypothetical: bool = False
 
 
 def elemental_phases(element: str) -> list[ElementalPhase]:
@@ -97,7 +100,7 @@ def _lattices(element: str) -> list[ElementalPhase]:
     for lattice in CLOSE_PACKED:
         if lattice != symmetry:
             atoms = _lattice_of_volume(element, lattice, volume)
-            phases.append(ElementalPhase(lattice, AseAtomsAdaptor.get_structure(atoms)))
+            phases.append(ElementalPhase(lattice, AseAtomsAdaptor.get_structure(atoms), is_hypothetical=True))
     return phases
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.definition_file import substituents
+from cathodeflow.campaign.event_log import Line
 from cathodeflow.campaign.stages.work import StageContext, StageWork
 from cathodeflow.records.label import ReferenceRecord, reference_id
 from cathodeflow.records.outcomes import JobKind, Outcome
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from jobflow import Flow
 
     from cathodeflow.campaign.policy import JobView
+
+LOST_PHASES = "lost phases"  # kind of the event
 
 
 def elements_needed(context: StageContext) -> tuple[str, ...]:
@@ -26,10 +29,25 @@ def elements_needed(context: StageContext) -> tuple[str, ...]:
 
 def reference_energies(context: StageContext) -> dict[str, float]:
     """Return the chemical potentials with the campaign's engine, eV/atom per element."""
-    found = context.project.database["references"].find(
-        {"_id": {"$in": [reference_id(context.campaign.provenance, element) for element in elements_needed(context)]}}
-    )
-    return {document["element"]: document["energy_per_atom"] for document in found}
+    return {document["element"]: document["energy_per_atom"] for document in _references(context)}
+
+
+def lost_phase_lines(context: StageContext) -> list[Line]:
+    """Return what the log says of elements with phases that gave no energy, whichever campaign computed them."""
+    lines = []
+    for document in sorted(_references(context), key=lambda found: found["element"]):
+        lost = document.get("lost_phases") or []
+        if lost:
+            said = ", ".join(f"{phase['phase']} ({phase['reason']})" for phase in lost)
+            element = document["element"]
+            message = f"the reference of {element} is the lowest phase that could be computed: {said} gave no energy"
+            lines.append(Line(LOST_PHASES, message, {"element": element, "lost": lost}))
+    return lines
+
+
+def _references(context: StageContext) -> list[dict[str, Any]]:
+    ids = [reference_id(context.campaign.provenance, element) for element in elements_needed(context)]
+    return list(context.project.database["references"].find({"_id": {"$in": ids}}))
 
 
 @dataclass(frozen=True)
