@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -9,7 +10,7 @@ from typing import Any
 
 from cathodeflow.campaign.definition import CampaignDefinition
 from cathodeflow.dispatch.launchpad import project_launchpad
-from cathodeflow.records.campaign import CampaignRecord, StageTime
+from cathodeflow.records.campaign import CampaignRecord, Space, StageTime
 from cathodeflow.records.host import HostSpec
 from cathodeflow.records.outcomes import Reason, Stage
 from cathodeflow.storage.connection import Project
@@ -37,7 +38,7 @@ def fill(project: Project, jobs: int, candidates: int) -> None:
     project_launchpad(project)  # makes the indexes of its kind of store
     started = datetime.now(UTC) - timedelta(days=20)
     labels = max(candidates // 50, 10)
-    write(project, "campaigns", [_campaign(started, labels).to_mongo()])
+    write(project, "campaigns", [_campaign(started, labels, candidates).to_mongo()])
     write(project, "candidates", (_candidate(number) for number in range(candidates)))
     write(project, "predictions", (_prediction(number) for number in range(candidates)))
     write(project, "verdicts", (_verdict(number) for number in range(max(candidates // 20, 1))))
@@ -74,7 +75,7 @@ def _stamp(identity: str) -> dict[str, Any]:
     return {"_id": identity, "schema_version": 1, "created_at": datetime.now(UTC), "campaign": NAME}
 
 
-def _campaign(started: datetime, labels: int) -> CampaignRecord:
+def _campaign(started: datetime, labels: int, candidates: int) -> CampaignRecord:
     definition = CampaignDefinition.model_validate({"name": NAME, "host": {"packaged": "nvpf"}})
     passed = [(Stage.REFERENCE, 0), (Stage.LABEL, 0), (Stage.TRAIN, 0), (Stage.PREDICT, 0), (Stage.SCREEN, 0)]
     passed.append((Stage.LABEL, ROUND))
@@ -83,6 +84,9 @@ def _campaign(started: datetime, labels: int) -> CampaignRecord:
         definition=definition.model_dump(mode="json"),
         definition_sha256=definition.sha256(),
         host=HostSpec(packaged="nvpf"),
+        space=Space(
+            levels=Counter(LEVELS[number % 4] for number in range(candidates)), substituted=-(-candidates // 20)
+        ),
         provenance="vasp:s0_relax",
         stage=Stage.LABEL,
         round=ROUND,

@@ -13,10 +13,15 @@ from cathodeflow.campaign.event_log import Line, deliver
 from cathodeflow.campaign.intent import complete_abandoned
 from cathodeflow.campaign.policy import Decision, Failure, JobView, StageSnapshot, decide, next_stage
 from cathodeflow.campaign.resubmission import Action
-from cathodeflow.campaign.stages.selection import all_candidates, choose_candidates, choose_shortlist
+from cathodeflow.campaign.stages.selection import (
+    all_candidates,
+    choose_candidates,
+    choose_shortlist,
+    pristine_composition,
+)
 from cathodeflow.campaign.stages.work import Recipes, StageContext, StageWork, job_uuid
 from cathodeflow.errors import CampaignError, StaleCampaignError
-from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
+from cathodeflow.records.campaign import AttemptRecord, CampaignRecord, Space
 from cathodeflow.records.candidate import CandidateRecord, candidate_id
 from cathodeflow.records.document import now
 from cathodeflow.records.outcomes import CampaignState, Outcome, Reason, Stage
@@ -126,16 +131,21 @@ def _tick(context: StageContext, beat: Callable[[], None]) -> CampaignRecord:
 
 def _enumerate(context: StageContext, beat: Callable[[], None]) -> CampaignRecord:
     campaign = context.campaign
+    levels: Counter[str] = Counter()
+    compositions: set[str] = set()
 
     def records() -> Any:
         for number, candidate in enumerate(all_candidates(context)):
             if number % transitions.CHUNK == 0:
                 beat()
+            levels[candidate.level] += 1
+            compositions.add(candidate.composition)
             yield _candidate_record(campaign.id, candidate)
 
     transitions.record_many_once(context.project, "candidates", records())
+    space = Space(levels=dict(levels), substituted=len(compositions - {pristine_composition(context)}))
     stage, number = next_stage(Stage.ENUMERATE, 0, 1, 1, 0)
-    return transitions.enter_stage(context.project, campaign, stage, number)
+    return transitions.enter_stage(context.project, campaign, stage, number, {"space": space.model_dump()})
 
 
 def _candidate_record(campaign: str, candidate: Candidate) -> CandidateRecord:

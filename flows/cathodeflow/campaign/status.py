@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign.pace import Pace, estimate_seconds_left, label_seconds, stage_durations
+from cathodeflow.campaign.policy import most_validated
 from cathodeflow.dispatch.jobs import FIREWORKS, count_states
 from cathodeflow.records.document import in_utc
 from cathodeflow.records.outcomes import CampaignState, JobKind, Stage, Target
@@ -131,7 +132,7 @@ def read_status(project: Project, name: str) -> StatusReport:
     started = in_utc(document["started_at"])
     finished = in_utc(document["finished_at"]) if document.get("finished_at") is not None else None
     times = [{**entry, "entered_at": in_utc(entry["entered_at"])} for entry in document["stage_times"]]
-    levels = project.count_by("candidates", "level", {"campaign": name})
+    levels = _levels(project, document)
     jobs = count_states(project, name)
     done, wanted = _stage_progress(project, document, levels)
     lease = document.get("lease")
@@ -157,12 +158,20 @@ def read_status(project: Project, name: str) -> StatusReport:
         finished=finished,
         stage_entered=entered,
         elapsed_s=((finished or now) - started).total_seconds(),
-        eta_s=_eta(document, times, (now - entered).total_seconds(), (done, wanted), len(levels)),
+        eta_s=_eta(document, times, (now - entered).total_seconds(), (done, wanted), levels),
         lease_holder=holder,
         attempts=project.count("attempts", {"campaign": name}),
         shortlist=list(document["shortlist"]),
         surrogates=_surrogates(project, name),
     )
+
+
+def _levels(project: Project, document: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many candidates each level has: what the enumeration found, else what it has written so far."""
+    space = document.get("space")
+    if space is not None:
+        return dict(space["levels"])
+    return project.count_by("candidates", "level", {"campaign": document["_id"]})
 
 
 def _count_labels(
@@ -297,22 +306,15 @@ def _eta(
     times: list[dict[str, Any]],
     in_stage_s: float,
     progress: tuple[int, int],
-    n_levels: int,
+    levels: Mapping[str, int],
 ) -> float | None:
     if document["state"] == CampaignState.DONE:
         return 0.0
     if document["state"] != CampaignState.RUNNING:
         return None
     stage, number, definition = Stage(document["stage"]), document["round"], document["definition"]
-    rounds, total = definition["labels"]["rounds"], definition["labels"]["total"]
     chosen = {int(key): len(keys) for key, keys in document["selections"].items()}
-    later_rounds = rounds - 1 - number
-    later = max(total - sum(chosen.values()), 0)
-    if stage in {Stage.ENUMERATE, Stage.REFERENCE}:
-        later = total
-    if stage not in AFTER_SCREENING:
-        per_list = definition["validation"]["per_list"]
-        later += (2 * per_list + 1) * n_levels if per_list else 0
+    later_rounds = definition["labels"]["rounds"] - 1 - number
     order = list(Stage)
     repeated = (Stage.TRAIN, Stage.PREDICT, Stage.SCREEN)
     visits = {
@@ -325,9 +327,22 @@ def _eta(
             elapsed_s=in_stage_s,
             done=progress[0],
             wanted=progress[1],
-            later_labels=later,
+            later_labels=_labels_to_come(document, levels),
             seconds_per_label=label_seconds(times, chosen),
             stage_seconds=stage_durations(times),
             later_visits=visits,
         )
     )
+
+
+def _labels_to_come(document: Mapping[str, Any], levels: Mapping[str, int]) -> int:
+    """Count the labels that nobody has chosen yet, those of the validation at their most; no more than there is."""
+    if Stage(document["stage"]) in AFTER_SCREENING:
+        return 0
+    definition, space = document["definition"], document.get("space")
+    total, per_list = definition["labels"]["total"], definition["validation"]["per_list"]
+    substituted = 2 * per_list
+    if space is not None:
+        total, substituted = min(total, sum(levels.values())), space["substituted"]
+    chosen = sum(len(keys) for keys in document["selections"].values())
+    return max(total - chosen, 0) + most_validated(per_list, substituted) * len(levels)

@@ -19,6 +19,21 @@ class StageTime(Part):
     entered_at: Moment
 
 
+class Space(Part):
+    """What the enumeration found; candidates are never added afterwards, so that nobody need count them again.
+
+    Attributes
+    ----------
+    levels : dict of str to int
+        Distinct arrangements of each working-ion level.
+    substituted : int
+        Compositions, the pristine host's not counted.
+    """
+
+    levels: dict[str, int]
+    substituted: int
+
+
 class Lease(Part):
     """Who drives the campaign, and until when nobody else may."""
 
@@ -42,6 +57,8 @@ class CampaignRecord(Document):
         The whole definition as launched.
     definition_sha256 : str
         Of its canonical JSON; a changed file is noticed by it.
+    space : Space or None
+        None until it is enumerated, and in documents of before it was kept here.
     version : int
         Grows with each transition.
     selections : dict
@@ -63,6 +80,7 @@ class CampaignRecord(Document):
     definition: dict[str, Any]
     definition_sha256: str
     host: HostSpec
+    space: Space | None = None
     provenance: str
     state: CampaignState = CampaignState.RUNNING
     stage: Stage = Stage.ENUMERATE
