@@ -6,11 +6,12 @@ so counts are taken from an index, and pages are read from the newest job backwa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from flask import has_request_context, request
+from flask import flash, has_request_context, request
 from werkzeug.exceptions import BadRequest, NotFound
 
 from cathodeflow.campaign.query import refuse_code, value_at
@@ -27,6 +28,9 @@ PER_PAGE = 20  # of FireWorks' lists
 _CHUNK = 500
 _MOST_SORTED = 2_000
 _MOST_LOOKED_AT = 20_000
+# A pattern of the reader's own may take for ever, and one that Python matches holds up every page meanwhile.
+_PLAIN = re.compile(r"\^?[\w .:/-]{0,200}\$?")
+_PATTERNS = frozenset({"$regex", "$regexMatch", "$regexFind", "$regexFindAll", "$jsonSchema"})
 
 
 class NarrowedCollection:
@@ -64,10 +68,14 @@ class NarrowedCollection:
         return [document for document in documents if document.get("fw_id") in mine]
 
     def find_one(self, filter: Mapping[str, Any] | None = None, *args: Any, **options: Any) -> Any:  # noqa: A002
-        """As pymongo's."""
+        """As pymongo's; FireWorks tries the filter of a reader by it, and keeps to itself why it is refused."""
         if self._campaigns is not None and self._name not in CAMPAIGN_OF:
             return next(iter(self.find(filter)), None)
-        condition = narrowed(filter or {}, self._name, self._campaigns)
+        try:
+            condition = narrowed(filter or {}, self._name, self._campaigns)
+        except BadRequest as error:
+            flash(str(error.description))
+            raise
         return self._collection.find_one(condition, *args, **options)
 
     def count_documents(self, filter: Mapping[str, Any], **_options: Any) -> int:  # noqa: A002
@@ -239,10 +247,11 @@ def narrowed(condition: Mapping[str, Any], collection: str, campaigns: tuple[str
     Raises
     ------
     BadRequest
-        The filter would run code.
+        The filter would run code, or hold up every page.
     """
     try:
         refuse_code(condition)
+        _refuse_patterns(condition)
     except DefinitionError as error:
         raise BadRequest(str(error)) from error
     parts = list(_parts(condition))
@@ -253,6 +262,20 @@ def narrowed(condition: Mapping[str, Any], collection: str, campaigns: tuple[str
     if len(set(names)) == len(names) and not any(name.startswith("$") for name in names):
         return {name: value for part in parts for name, value in part.items()}
     return {"$and": parts}
+
+
+def _refuse_patterns(value: Any) -> None:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if name in _PATTERNS and not (name == "$regex" and isinstance(item, str) and _PLAIN.fullmatch(item)):
+                raise DefinitionError(
+                    f"{'' if name == '$regex' else f'{name} is refused: '}$regex takes plain text here, with ^ for its "
+                    "beginning and $ for its end, such as ^trial/label; `cflow query` takes any pattern"
+                )
+            _refuse_patterns(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_patterns(item)
 
 
 def _parts(condition: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 
@@ -151,6 +152,32 @@ def test_fireworks_own_filters_neither_widen_nor_run_code(site: Site):
             )
             assert answer.status_code == 200
             assert f"{HIDDEN}/" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ('{"name": {"$regex": "^(([a-z0-9A-Z/_-])+)+Q$"}}', "$regex takes plain text here"),
+        ('{"$or": [{"name": {"$not": {"$regex": "(a|a)*b"}}}]}', "$regex takes plain text here"),
+        ('{"$expr": {"$regexMatch": {"input": "$name", "regex": "(a+)+$"}}}', "$regexMatch is refused: $regex takes"),
+        ('{"$where": "1"}', "the operator $where runs code"),
+    ],
+)
+def test_a_filter_that_would_hold_up_every_page_is_refused_with_the_reason(site: Site, query: str, why: str):
+    for field in ("fw_query", "wf_query"):
+        answer = site.viewer.client.get(
+            f"{FIREWORKS}/", query_string={field: query}, headers=site.viewer.headers, follow_redirects=True
+        )
+        assert answer.status_code == 200
+        assert why in html.unescape(answer.text)
+
+
+def test_plain_text_is_looked_for_in_fireworks_names(site: Site):
+    query = '{"name": {"$regex": "^trial/label"}}'
+    site.viewer.client.get(f"{FIREWORKS}/", query_string={"fw_query": query}, headers=site.viewer.headers)
+    answer = site.viewer.get(f"{FIREWORKS}/fw/")
+    assert "trial/label" in answer.text
+    assert "trial/reference" not in answer.text
 
 
 def test_fireworks_site_cannot_be_written_to(site: Site):
