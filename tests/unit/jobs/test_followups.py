@@ -354,6 +354,26 @@ def test_bonds_keep_the_order_of_the_cell_and_their_images() -> None:
         bonding_result(CELL, LobsterResult(bonds[:-1], quality))
 
 
+@pytest.mark.parametrize(("custodian", "width"), [("", None), ("ISMEAR = 0\nSIGMA = 0.05\n", 0.05)])
+def test_lobster_is_told_the_smearing_of_the_run_and_not_of_its_preset(
+    custodian: str, width: float | None, static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float | None] = []
+
+    def not_run(*_args: Any, gaussian_width: float | None, **_options: Any) -> None:
+        asked.append(gaussian_width)
+        raise CalculationError("that is all", "charge_spilling")
+
+    incar = Path(static_output["folder"]) / "static" / "INCAR"
+    assert "ISMEAR = -5" in incar.read_text()
+    if custodian:  # as it changes a run that does not converge with the tetrahedron method
+        kept = [line for line in incar.read_text().splitlines() if line.split()[0] not in ("ISMEAR", "SIGMA")]
+        incar.write_text("\n".join(kept) + "\n" + custodian)
+    monkeypatch.setattr("cathodeflow.calculators.lobster.run.run_lobster", not_run)
+    run(bonding, static_output)
+    assert asked == [width]
+
+
 def test_orbitals_outlive_a_list_of_bonds_that_cannot_be_used(
     static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,31 @@ def bring_vasp_files(source: Path, folder: Path) -> None:
         bring(source, name, folder)
 
 
+def gaussian_width_of(folder: Path) -> float | None:
+    """Return the width of Gaussian smearing that a VASP run had in the end, eV; None with the tetrahedron method.
+
+    The run's own INCAR says it, not its preset: custodian turns to smearing where a run does not converge otherwise.
+
+    Parameters
+    ----------
+    folder : Path
+        With the run's INCAR, plain or gzipped.
+
+    Raises
+    ------
+    CalculationError
+        INCAR is missing or damaged (reason ``broken_output``).
+    """
+    from pymatgen.io.vasp.inputs import Incar
+
+    try:
+        incar = Incar.from_str(content_of(existing(folder, "INCAR")).decode("utf-8"))
+        scheme, width = int(incar.get("ISMEAR", 1)), float(incar.get("SIGMA", 0.2))  # VASP's defaults
+    except (*DAMAGED, ValueError, TypeError) as error:
+        raise CalculationError(f"INCAR of {folder} cannot be read ({error}): run it again", "broken_output") from error
+    return None if scheme <= -4 else width  # -4, -5, -14 and -15 are tetrahedra
+
+
 def run_lobster(
     folder: Path,
     structure: Structure,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from cathodeflow.calculators.lobster.outputs import LobsterResult
-    from cathodeflow.calculators.vasp.preset import VaspPreset
     from cathodeflow.records.followup import BondingResult, BondPart, PolyhedronPart
     from cathodeflow.science.electronic.bonding import PolyhedronBonding
 
@@ -70,7 +69,6 @@ class _Prepared:
 
     structure: Structure
     folder: Path
-    preset: VaspPreset
     basis: dict[str, tuple[str, ...]]
 
 
@@ -85,8 +83,7 @@ def _prepared(static: Mapping[str, Any], crystal: Mapping[str, Any], followups: 
             "the cell has no transition metal with oxygen or fluorine, so that there are no bonds to measure",
             Reason.PREREQUISITE_FAILED.value,
         )
-    preset = preset_for("static", followups)
-    return _Prepared(structure, static_folder(static), preset, basis_of(structure, preset))
+    return _Prepared(structure, static_folder(static), basis_of(structure, preset_for("static", followups)))
 
 
 def _centres(structure: Structure) -> list[int]:
@@ -94,18 +91,17 @@ def _centres(structure: Structure) -> list[int]:
 
 
 def _lobster(prepared: _Prepared, engine: Mapping[str, Any]) -> Found:
-    from cathodeflow.calculators.lobster.run import NEEDED, bring_vasp_files, run_lobster
+    from cathodeflow.calculators.lobster.run import NEEDED, bring_vasp_files, gaussian_width_of, run_lobster
     from cathodeflow.calculators.threads import threads_of_one_program
     from cathodeflow.calculators.vasp.input_sets import written_order
     from cathodeflow.calculators.vasp.programs import programs_of
     from cathodeflow.calculators.vasp.run_files import remove
 
-    structure, values = prepared.structure, prepared.preset.incar_values
+    structure = prepared.structure
     written = type(structure).from_sites([structure[index] for index in written_order(structure)])
     folder = Path.cwd() / LOBSTER_FOLDER
     bring_vasp_files(prepared.folder, folder)
     programs = programs_of(engine)
-    sigma = None if int(values.get("ISMEAR", -5)) == -5 else float(values.get("SIGMA", 0.2))
     with programs.available():
         done = run_lobster(
             folder,
@@ -114,7 +110,7 @@ def _lobster(prepared: _Prepared, engine: Mapping[str, Any]) -> Found:
             cutoff=CUTOFF,
             centres={structure[index].specie.symbol for index in _centres(structure)},
             wall_time_s=programs.seconds_left(),
-            gaussian_width=sigma,
+            gaussian_width=gaussian_width_of(folder),
             threads=threads_of_one_program(),
         )
     found = bonding_result(structure, done.result)
