@@ -22,6 +22,7 @@ from cathodeflow.calculators.lobster.run import LobsterRun
 from cathodeflow.calculators.rehearsal import electrons
 from cathodeflow.calculators.rehearsal.inputs import read_inputs
 from cathodeflow.calculators.vasp.input_sets import written_order
+from cathodeflow.calculators.vasp.static import StaticRun
 from cathodeflow.errors import CalculationError, DefinitionError, MissingDependencyError
 from cathodeflow.jobs.followups import bader as bader_room
 from cathodeflow.jobs.followups import density_difference as difference_room
@@ -229,6 +230,24 @@ def test_a_potcar_without_a_lobster_basis_costs_the_bonds_alone(static_output: d
     output = run(bonding, static_output, **section)
     assert ended(output) == ("quarantined", "prerequisite_failed")
     assert "Na_GW" in output["message"]
+
+
+# Gap
+
+
+@pytest.mark.parametrize(("moment", "said"), [(12.0, ""), (-12.0, ""), (8.0, "two magnetic states"), (None, "")])
+def test_a_hybrid_run_in_another_magnetic_state_is_told(
+    moment: float | None, said: str, static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(static_output["folder"]) / "static"
+    ran = StaticRun(folder, -1.0, None, moment, (), 0.0)  # the gap itself is read from the static run's files here
+    monkeypatch.setattr("cathodeflow.calculators.vasp.static.run_static", lambda *_args, **_options: ran)
+    output = run(gap, static_output | {"static": static_output["static"] | {"total_magnetization": 12.02}})
+    assert ended(output) == ("done", None), output["message"]
+    assert (said in output["message"]) if said else output["message"] == ""
+    if said:
+        assert "12.0 µB with PBE+U" in output["message"]
+        assert "8.0 µB with HSE06" in output["message"]
 
 
 # Density of states

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cathodeflow.science.electronic.band_edges import BandEdge, BandEdges
 
 HYBRID_FOLDER = "hybrid"
+_SAME_STATE = 0.5
+"""Bohr magnetons per cell; total moments farther apart are of two magnetic states (a gap makes them whole numbers)."""
 _NO_GAP = 1e-3  # eV, `science.electronic.band_edges` calls less no gap
 
 
@@ -132,10 +134,22 @@ def _hybrid(
             density_from=static_folder(static),
         )
     remove(run.folder, "WAVECAR")  # nothing starts from it once the run is done
+    above = edges_part(run.folder, functional_of(structure, preset))
+    moments = static["static"].get("total_magnetization"), run.total_moment
     return Found(
-        GapResult(pbe=below, hybrid=edges_part(run.folder, functional_of(structure, preset))),
+        GapResult(pbe=below, hybrid=above),
+        message=_on_moments((below.functional, above.functional), moments),
         presets=(preset.name,),
         overrides=overrides_of(preset, "hybrid"),
         interventions=run.interventions,
         earlier_s=run.earlier_s,
     )
+
+
+def _on_moments(functionals: tuple[str, str], moments: tuple[float | None, float | None]) -> str:
+    """Say where the two runs ended in different magnetic states, whose gaps do not compare; else nothing."""
+    static, hybrid = moments
+    if static is None or hybrid is None or abs(abs(hybrid) - abs(static)) <= _SAME_STATE:  # up and down are alike
+        return ""
+    told = " and ".join(f"{moment:.1f} µB with {name}" for name, moment in zip(functionals, moments, strict=True))
+    return f"the moments of the cell are {told}: two magnetic states, whose gaps do not compare"
