@@ -56,6 +56,7 @@ DEFAULT_FIELDS: Mapping[str, tuple[str, ...]] = {
     "attempts": ("created_at", "kind", "key", "attempt", "outcome", "reason", "action", "message"),
     "withdrawn": ("created_at", "campaign", "resubmission", "collection", "document._id", "document.reason"),
     "fireworks": ("fw_id", "state", "spec._campaign", "spec._kind", "spec._key", "spec._category", "updated_on"),
+    "submissions": ("created_at", "site", "category", "state", "job_id", "submitted_at", "ended_at", "outcome"),
     "launches": ("launch_id", "fw_id", "state", "host", "launch_dir", "time_start", "runtime_secs"),
 }
 COLLECTIONS: tuple[str, ...] = tuple(DEFAULT_FIELDS)
@@ -250,9 +251,11 @@ def answer(project: Project, question: Question) -> Iterator[dict[str, Any]]:
 
 def refusals() -> tuple[type[Exception], ...]:
     """Return what the query engine raises on a filter it cannot use."""
+    import re
+
     from pymongo.errors import PyMongoError
 
-    return PyMongoError, NotImplementedError, TypeError, ValueError
+    return PyMongoError, NotImplementedError, TypeError, ValueError, re.error
 
 
 def refused(error: Exception) -> CathodeflowError:

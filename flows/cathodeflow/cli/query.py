@@ -30,7 +30,7 @@ def query(
         str,
         typer.Argument(
             help="candidates, predictions, verdicts, labels, models, validations, follow_ups, references, campaigns, "
-            "events, attempts, withdrawn, or FireWorks' own fireworks and launches."
+            "events, attempts, withdrawn, submissions, or FireWorks' own fireworks and launches."
         ),
     ],
     filter_text: Annotated[

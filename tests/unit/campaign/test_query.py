@@ -103,6 +103,13 @@ def test_an_operator_that_does_not_exist_is_a_sentence(project: Project):
         list(answer(project, ask("candidates", '{"mask": {"$nonsense": 1}}')))
 
 
+def test_a_pattern_that_is_none_is_a_sentence(project: Project):
+    with pytest.raises(DefinitionError, match="the filter cannot be used: missing \\), unterminated subpattern"):
+        list(answer(project, ask("candidates", '{"key": {"$regex": "("}}')))
+    with pytest.raises(DefinitionError, match="cannot be used"):
+        count(project, ask("candidates", '{"key": {"$regex": "("}}'))
+
+
 def test_a_server_that_is_away_is_not_blamed_on_the_filter():
     assert isinstance(refused(AutoReconnect("connection closed")), StoreError)
     assert isinstance(refused(OperationFailure("unknown operator: $nonsense", 2)), DefinitionError)
