@@ -29,12 +29,13 @@ def hubbard_tables(values: dict[str, float]) -> dict[str, Any]:
     Parameters
     ----------
     values : dict of str to float
-        U per element, eV, in oxides and fluorides alike.
+        U per element, eV, whatever the anion is.
 
     Returns
     -------
     dict
-        Tag to anion to element to value, as pymatgen's input sets take it.
+        Tag to anion to element to value, as pymatgen's input sets take it; and tag to element to value, which they take
+        where the most electronegative element is neither O nor F.
     """
     from pymatgen.core import Element
 
@@ -42,7 +43,10 @@ def hubbard_tables(values: dict[str, float]) -> dict[str, Any]:
     shell = {element: 3 if Element(element).block == "f" else 2 for element in values}
     none = dict.fromkeys(values, 0)
     changes: dict[str, dict[str, Any]] = {"LDAUU": dict(values), "LDAUL": shell, "LDAUJ": none}
-    return {tag: {anion: {**incar[tag][anion], **change} for anion in incar[tag]} for tag, change in changes.items()}
+    return {
+        tag: {**change, **{anion: {**incar[tag][anion], **change} for anion in incar[tag]}}
+        for tag, change in changes.items()
+    }
 
 
 def moment_table(values: dict[str, float]) -> dict[str, float]:

@@ -94,7 +94,8 @@ def _replace_of_element(changed: dict[str, Any], section: str, element: str, val
     if section == "hubbard_u":
         if changed["hubbard_u"]["value"] == "none":
             raise DefinitionError(f"preset {changed['name']} runs without U: {key} has no place in it")
-        changed["hubbard_u_values"][element] = number
+        if number != hubbard_u(element):  # otherwise it would bring U to compounds that the preset runs without
+            changed["hubbard_u_values"][element] = number
         return hubbard_u(element), number
     changed["magnetic_moment_values"][element] = number
     return magnetic_moment(element), number

@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
-from cathodeflow.calculators.vasp.input_sets import input_generator, input_set, written_order
+from cathodeflow.calculators.vasp.input_sets import hubbard_u_of, input_generator, input_set, written_order
 from cathodeflow.calculators.vasp.preset import load_preset
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.science.hosts.candidates import decorate
@@ -43,6 +44,27 @@ def test_weights_of_a_hybrid_mesh_sum_to_its_points() -> None:
         kpoints = input_set(structure, preset, band_edges=[(0.5, 0, 0)], potcar_spec=True).kpoints
         assert sum(kpoints.kpts_weights) == 8
         assert kpoints.num_kpts == len(kpoints.kpts) == len(kpoints.kpts_weights)
+
+
+@pytest.mark.parametrize("anion", ["O", "F", "S", "Se", "Cl"])
+def test_an_overridden_u_holds_whatever_the_anion_is(anion: str) -> None:
+    structure = Structure(
+        Lattice.cubic(5), ["Mg", "V", "Mo", anion], [[0, 0, 0], [0.5] * 3, [0, 0, 0.5], [0.5, 0.5, 0]]
+    )
+    preset = load_preset("s2_relax", {"hubbard_u.V": 3.1})
+    written = input_set(structure, preset, potcar_spec=True)
+    order = [site.specie.symbol for site in written.poscar.structure]
+    molybdenum = {"Mo": 4.38} if anion in ("O", "F") else {}  # the Materials Project has U with these alone
+    assert hubbard_u_of(structure, preset) == {"V": 3.1} | molybdenum
+    with_u = {"V", *molybdenum}
+    assert written.incar["LDAUL"] == [2 if element in with_u else 0 for element in order]
+
+
+def test_a_u_that_the_preset_has_anyway_changes_nothing_with_other_anions() -> None:
+    structure = Structure(Lattice.cubic(5), ["Mg", "V", "S"], [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0]])
+    preset = load_preset("s2_relax", {"hubbard_u.V": 3.25})  # the Materials Project's, with O and F
+    assert preset.overrides == ()
+    assert hubbard_u_of(structure, preset) == {}
 
 
 def test_written_order_brings_the_sites_of_a_run_back_to_the_cell() -> None:
