@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 
 _AUTHENTICATION_FAILED = {18, 8000}
 _NOT_AUTHORIZED = 13
+_NOBODY_SIGNED_IN = ("requires authentication", "no users authenticated")  # by command and by age of the server
 # What OpenSSL says, the first that fits, and what to do about it.
 _TLS_REFUSALS = (
     ("ostname mismatch", "its certificate is of another host; use the name that it was made for in the address"),
@@ -142,7 +143,7 @@ def explain(error: Exception, address: StoreAddress | None = None) -> str:
     for rest in (", Timeout: ", " (configured timeouts", ", full error: "):
         cause = cause.partition(rest)[0]
     cause = cause[:300]
-    if code == _NOT_AUTHORIZED and "requires authentication" in cause:
+    if code == _NOT_AUTHORIZED and any(words in cause for words in _NOBODY_SIGNED_IN):
         return f"The MongoDB server{where} wants a user: name one in the address (mongodb://user@host/…; {cause})."
     if code == _NOT_AUTHORIZED:
         return (

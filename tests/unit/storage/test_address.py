@@ -323,6 +323,7 @@ def test_other_errors_are_not_waited_for() -> None:
         ("not authorized on lab to execute command { find: 1 }", 13, "grant readWrite"),
         ("Command listCollections requires authentication", 13, "wants a user: name one in the address"),
         ("command find requires authentication", 13, "wants a user: name one in the address"),
+        ("there are no users authenticated", 13, "wants a user: name one in the address"),
     ],
 )
 def test_a_server_that_lets_nobody_in_is_told_with_the_remedy(said: str, code: int, remedy: str) -> None:
