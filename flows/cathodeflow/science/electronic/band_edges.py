@@ -110,7 +110,8 @@ def band_edges(
         or filled.
     """
     energies, filling, points, weight = _checked(eigenvalues, occupations, k_points, weights)
-    filled = np.rint(np.einsum("k,skb->s", weight / weight.sum(), filling)).astype(int)
+    mean = np.einsum("k,skb->s", weight / weight.sum(), filling)
+    filled = np.rint(mean).astype(int)
     used = np.flatnonzero({"all": weight >= 0, "weighted": weight > 0, "zero_weight": weight == 0}[k_points_used])
     if not used.size:
         raise CalculationError(f"No k-point of the kind '{k_points_used}' to find band edges at.")
@@ -133,7 +134,7 @@ def band_edges(
     cbm = min(bottoms, key=lambda e: e.energy)
     width = cbm.energy - vbm.energy
     # A band that is half filled on the mesh is metallic, even where the sampled points leave a space.
-    is_metal = width <= tolerance or _is_fractional(filling, weight, filled)
+    is_metal = width <= tolerance or _is_fractional(filling, weight, filled, mean)
     shared = set(vbm.k_indices) & set(cbm.k_indices)
     return BandEdges(
         vbm=vbm,
@@ -203,11 +204,18 @@ def _edge(
 
 
 def _is_fractional(
-    filling: NDArray[np.float64], weight: NDArray[np.float64], filled: NDArray[np.int_], limit: float = 0.5
+    filling: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    filled: NDArray[np.int_],
+    mean: NDArray[np.float64],
+    limit: float = 0.5,
 ) -> bool:
-    """Tell whether some weighted k-point fills another number of bands than the average."""
+    """Tell whether some weighted k-point fills another number of bands than the average, or the average is not whole.
+
+    At a single k-point a half-filled level meets the rounded average; smearing across a gap moves less than a quarter.
+    """
     counts = (filling[:, weight > 0] > limit).sum(axis=2)
-    return bool((counts != filled[:, None]).any())
+    return bool((counts != filled[:, None]).any() or (np.abs(mean - filled) > limit / 2).any())
 
 
 def _checked(

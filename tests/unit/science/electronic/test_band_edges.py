@@ -121,6 +121,27 @@ def test_a_half_filled_band_is_a_metal_even_where_the_mesh_leaves_a_space():
     assert band_edges(energies, occupations, POINTS, WEIGHTS).is_metal
 
 
+@pytest.mark.parametrize("whole", [1, 2, 3, 4])
+@pytest.mark.parametrize("spins", [1, 2])
+def test_a_level_that_is_half_filled_at_the_only_point_is_a_metals(whole, spins):
+    energies = np.arange(8.0)[None, None, :].repeat(spins, axis=0)
+    occupations = np.zeros((spins, 1, 8))
+    occupations[:, 0, :whole] = 1
+    occupations[:, 0, whole] = 0.5
+    found = band_edges(energies, occupations, [[0, 0, 0]], [1])
+    assert found.is_metal
+    assert found.gap == 0
+
+
+@pytest.mark.parametrize("smeared", [0.0, 0.05, 0.2])
+def test_a_narrow_gap_that_the_smearing_reaches_across_is_a_gap(smeared):
+    energies = np.array([[[-1.0, 0.0, 0.1, 2.0]]])
+    occupations = np.array([[[1.0, 1 - smeared, smeared, 0.0]]])
+    found = band_edges(energies, occupations, [[0, 0, 0]], [1])
+    assert not found.is_metal
+    assert found.gap == pytest.approx(0.1)
+
+
 def test_each_hybrid_point_is_listed_once_and_equivalent_ones_on_request():
     energies, occupations = insulator(vbm_at=2, cbm_at=2)
     energies[0, 0, 1] = energies[0, 2, 1]
