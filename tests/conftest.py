@@ -25,12 +25,7 @@ __all__ = ["demo", "mongo_server", "stores"]
 
 # A shell cannot trap what was ignored when it was started: whoever started the tests may ignore SIGTERM.
 _HANDLERS = {signal.SIGINT: signal.getsignal(signal.SIGINT), signal.SIGTERM: signal.SIG_DFL}
-_BY_LIBRARIES = (
-    "KMP_",
-    "PYTORCH_",
-    "TORCHINDUCTOR_",
-    "PYTEST_",
-)  # set when they are imported; the last by pytest itself
+_BY_LIBRARIES = ("KMP_", "PYTORCH_", "TORCHINDUCTOR_", "PYTEST_")  # set by an import; the last by pytest itself
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -19,17 +18,38 @@ from cathodeflow.storage.address import StoreAddress
 from cathodeflow.storage.connection import Project
 
 
+class Clock:
+    """The driver's time: it passes only where the driver sleeps, however long its ticks take here."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("cathodeflow.campaign.driver.time", made)
+    return made
+
+
 class CountingPool:
     """A cluster with room for everything: what is READY when it is topped up is done before the next tick."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, clock: Clock) -> None:
         self.project = project
+        self.clock = clock
         self.ready_before: list[int] = []
         self.ready_after: list[int] = []
         self.ticks_at: list[float] = []
 
     def keep_alive(self) -> int:
-        self.ticks_at.append(time.monotonic())
+        self.ticks_at.append(self.clock.monotonic())
         self.ready_before.append(count_states(self.project).get("READY", 0))
         return 0
 
@@ -52,26 +72,26 @@ class CountingPool:
 
 
 def test_jobs_get_a_place_in_the_tick_that_makes_them_and_a_new_stage_does_not_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setenv("CATHODEFLOW_TICK_S", "0.01")
-    monkeypatch.setenv("CATHODEFLOW_SITE_TICK_S", "0.6")
+    monkeypatch.setenv("CATHODEFLOW_TICK_S", "1")
+    monkeypatch.setenv("CATHODEFLOW_SITE_TICK_S", "30")
     project = launch(tmp_path, definition(labels={"total": 8, "rounds": 1}))
-    pool = CountingPool(project)
+    pool = CountingPool(project, clock)
     assert drive(project, "trial", pool, recipes=LAWFUL).state == "done"
     assert sum(pool.ready_after) > 12
     assert not any(pool.ready_before), "nothing READY waits for another tick"
     # Of the ticks some begin a stage: these are followed at once, the others after site_tick_s.
-    gaps = [after - before for before, after in zip(pool.ticks_at, pool.ticks_at[1:], strict=False)]
-    assert sum(gap < 0.6 for gap in gaps) >= 4, gaps
-    assert sum(gap >= 0.6 for gap in gaps) >= 1, gaps
+    gaps = [round(after - before) for before, after in zip(pool.ticks_at, pool.ticks_at[1:], strict=False)]
+    assert set(gaps) == {1, 30}, gaps
+    assert gaps.count(1) >= 4, gaps
 
 
 class BusyPool(CountingPool):
     """Workers whose present job takes some looks to end."""
 
-    def __init__(self, project: Project, looks: int) -> None:
-        super().__init__(project)
+    def __init__(self, project: Project, clock: Clock, looks: int) -> None:
+        super().__init__(project, clock)
         self.looks = looks
         self.asked_to_finish = 0
         self.ended_with = -1
@@ -88,18 +108,19 @@ class BusyPool(CountingPool):
 
 
 def test_an_interrupt_while_the_server_is_away_waits_for_the_present_jobs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     monkeypatch.setenv("CATHODEFLOW_STORE_FIRST_DELAY_S", "0.01")
     project = launch(tmp_path, definition())
     away = Project(project.folder, None, StoreAddress.parse("mongodb://nowhere.invalid/db"))
-    taken = []
+    taken = 0
 
     def take_lease(*_args: object) -> None:
-        taken.append(time.monotonic())
-        if len(taken) == 2:
+        nonlocal taken
+        taken += 1
+        if taken == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        if len(taken) > 1:
+        if taken > 1:
             raise AutoReconnect("connection closed")
 
     def release_lease(*_args: object) -> None:
@@ -108,21 +129,25 @@ def test_an_interrupt_while_the_server_is_away_waits_for_the_present_jobs(
     monkeypatch.setattr("cathodeflow.campaign.driver._free_lease_of_the_dead", lambda *_args: None)
     monkeypatch.setattr("cathodeflow.campaign.transitions.take_lease", take_lease)
     monkeypatch.setattr("cathodeflow.campaign.transitions.release_lease", release_lease)
-    pool = BusyPool(away, looks=5)
+    pool = BusyPool(away, clock, looks=5)
     with pytest.raises(StoreError, match="cannot be reached"):
         drive(away, "trial", pool, recipes=LAWFUL)
     assert (pool.asked_to_finish, pool.ended_with) == (1, 0), "its jobs were not waited for"
     assert "cannot be reached" in caplog.text
 
 
-def test_the_lease_is_not_written_anew_at_every_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_is_not_written_anew_at_every_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setenv("CATHODEFLOW_LEASE_S", "30")
     project = launch(tmp_path, definition())
-    pool = BusyPool(project, looks=8)
+    pool = BusyPool(project, clock, looks=250)
     driver = _Driver(project, "trial", "somebody:1:1.0", pool)
     written = []
     monkeypatch.setattr("cathodeflow.campaign.transitions.take_lease", lambda *args: written.append(args))
     driver.let_jobs_finish(Interruption())
-    assert (pool.looks, len(written)) == (0, 1)
+    assert pool.looks == 0
+    assert len(written) == 3, "at the beginning, and after each third of it in these 25 s"
 
 
 class RefusingWorkers(WorkerPool):
@@ -137,19 +162,15 @@ class RefusingWorkers(WorkerPool):
         return process
 
 
-def test_workers_that_refuse_to_work_are_started_ever_less_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr("cathodeflow.campaign.driver.time.monotonic", lambda: now[0])
+def test_workers_that_refuse_to_work_are_started_ever_less_often(tmp_path: Path, clock: Clock) -> None:
     pool = RefusingWorkers(tmp_path, "trial", 1, 1)
     deaths, starts_at = 0, []
     for _ in range(200):
         before = pool.starts
         deaths += pool.keep_alive()
-        starts_at += [now[0] - 100.0] * (pool.starts - before)
-        now[0] += 1.0
+        starts_at += [clock.now - 100.0] * (pool.starts - before)
+        clock.now += 1.0
     assert starts_at == [0.0, 1.0, 4.0, 9.0, 18.0, 35.0, 68.0, 129.0, 190.0]
     assert deaths == len(starts_at)
-    pool._started[0] = now[0] - LIVED_S
+    pool._started[0] = clock.now - LIVED_S
     assert pool._delay(0) == 0.0, "one that worked for a while is started at once"

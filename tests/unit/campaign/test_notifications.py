@@ -94,6 +94,15 @@ def test_no_failure_is_told_of_in_two_bursts(new: list[int]):
 
 
 AT_ONCE = (0.0, 0.0)
+PATIENCE_S = 120.0  # for other threads and processes of a busy machine
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that a busy machine does not reach; a test that is about one sets its own."""
+    monkeypatch.setattr("cathodeflow.campaign.notifications.LAST_WORDS_S", PATIENCE_S)
+    monkeypatch.setattr(notice_post, "TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(notice_post, "LONGEST_S", PATIENCE_S)
 
 
 class Recorder:
@@ -109,7 +118,7 @@ class Recorder:
 
     def send(self, notice: Notice) -> None:
         self.tries += 1
-        self.go_on.wait(20)
+        assert self.go_on.wait(PATIENCE_S)
         if self.tries <= self.failing:
             raise ConnectionRefusedError(111, "Connection refused")
         self.got.append(notice)
@@ -196,12 +205,11 @@ def test_a_channel_that_hangs_delays_no_tick_and_what_it_was_to_tell_is_left_to_
     hanging = Recorder(hanging=True)
     notifier = Notifier([hanging])
     campaign = transitions.read_campaign(project, "trial")
-    began = time.monotonic()
     assert kinds(notifier.after_tick(project, campaign)) == [STAGE]
     for _ in range(5):
         assert notifier.after_tick(project, campaign) == []
     notifier.finish(project, seconds=0.1)
-    assert time.monotonic() - began < 2
+    assert hanging.got == [], "nobody waited for it: it is let go at the end of this test"
     assert events(project, NOTIFIED) == []
     assert events(project, NOT_NOTIFIED) == []
     after = Recorder()
@@ -209,6 +217,7 @@ def test_a_channel_that_hangs_delays_no_tick_and_what_it_was_to_tell_is_left_to_
     other.after_tick(project, campaign)
     other.finish(project)
     assert kinds(after.got) == [STAGE]
+    assert hanging.got == []
     hanging.go_on.set()
 
 
@@ -233,22 +242,24 @@ def test_what_the_log_does_not_take_is_written_at_a_later_tick(project: Project,
 def test_a_driver_ends_in_time_beside_a_web_hook_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The real driver, and a real socket that takes the request and says nothing."""
     monkeypatch.setattr("cathodeflow.campaign.notifications.LAST_WORDS_S", 0.2)
+    monkeypatch.setattr(notice_post, "TIMEOUT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(notice_post, "LONGEST_S", 10 * PATIENCE_S)
     monkeypatch.setenv("CATHODEFLOW_TICK_S", "0.1")
     project = launch(tmp_path, definition())
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("CATHODEFLOW_NOTIFY_WEBHOOK", f"http://127.0.0.1:{silent.getsockname()[1]}/")
-        ticks: list[float] = []
+        ticks = 0
 
         def stop_after_three(_: object) -> None:
-            ticks.append(time.monotonic())
-            if len(ticks) == 3:
+            nonlocal ticks
+            ticks += 1
+            if ticks == 3:
                 transitions.stop(project, "trial", "enough")
 
+        began = time.monotonic()
         campaign = drive(project, "trial", workers=0, on_tick=stop_after_three, recipes=LAWFUL)
-        ended = time.monotonic()
+        assert time.monotonic() - began < PATIENCE_S, "it waited for an answer"
     assert campaign.state == "stopped"
-    # Waiting for each of its two or three notices would have taken five seconds each.
-    assert ended - ticks[0] < 4
 
 
 def test_without_channels_nothing_is_asked_of_the_store(project: Project, monkeypatch: pytest.MonkeyPatch):
@@ -325,13 +336,13 @@ def test_a_web_hook_that_answers_a_byte_now_and_then_is_given_up(project: Projec
                 while not over.wait(0.1):
                     connection.send(b"H")
 
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=drip, daemon=True)
         thread.start()
         notifier = Notifier([WebhookChannel(f"http://127.0.0.1:{server.getsockname()[1]}/")], delays=())
         notifier.after_tick(project, transitions.read_campaign(project, "trial"))
         notifier.finish(project)
         over.set()
-        thread.join(10)
+        thread.join(PATIENCE_S)
     (event,) = events(project, NOT_NOTIFIED)
     assert "no answer within" in event["message"]
 

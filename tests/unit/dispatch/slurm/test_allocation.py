@@ -134,6 +134,7 @@ def test_an_allocation_that_kills_all_its_workers_ends(tmp_path: Path, monkeypat
 
 
 def test_a_worker_that_cannot_work_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocation, "LIVED_S", 3600.0)
     made = run_with(tmp_path, monkeypatch, "raise SystemExit(3)", 2)
     assert (made.restarts, made.exit_code) == (0, 3)
 
