@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 DATABASE = "cathodeflow"
+PROJECT = "project"
 CAMPAIGNS = "campaigns"
 CANDIDATES = "candidates"
 LABELS = "labels"

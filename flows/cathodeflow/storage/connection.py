@@ -6,7 +6,7 @@ Opening, counting and reading by an index import neither the query engine nor py
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from cathodeflow.settings import get_settings
 from cathodeflow.storage import collections as names
 from cathodeflow.storage.embedded.documents import Documents, count_values
 from cathodeflow.storage.embedded.file import StoreFile
-from cathodeflow.storage.project_file import read_project_file, store_of, write_project_file
+from cathodeflow.storage.project_file import Home, store_of
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -38,6 +38,8 @@ class Project:
         The embedded store; None when the database is a MongoDB server.
     address : StoreAddress or None
         Of the server, for that case.
+    home : Home or None
+        What the folder says of its store, to be asked before writing; None where the folder does not matter.
 
     Attributes
     ----------
@@ -45,10 +47,19 @@ class Project:
         Absolute.
     """
 
-    def __init__(self, folder: Path, file: StoreFile | None, address: StoreAddress | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        file: StoreFile | None,
+        address: StoreAddress | None = None,
+        home: Home | None = None,
+    ) -> None:
         self.folder = Path(folder).absolute()
         self.file = file
         self.address = address
+        self.home = home
+        if file is not None and home is not None:
+            file.before_writing = home.refuse_elsewhere
 
     @property
     def uri(self) -> str | None:
@@ -104,9 +115,11 @@ class Project:
         Raises
         ------
         StoreError
-            It could not be committed; nothing of it was written.
+            It could not be committed, or the project was moved to another store; nothing of it was written.
         """
         if self.file is None:
+            if self.home is not None:
+                self.home.refuse_elsewhere()
             yield
             return
         with self.file.transaction(savepoint=True):
@@ -265,24 +278,23 @@ def create_project(folder: Path, uri: str | None = None) -> Project:
     Raises
     ------
     StoreError
-        The folder or the store cannot be made.
+        The folder or the store cannot be made, or the database belongs to another project.
     """
+    from cathodeflow.storage.identity import settle_identity
+
     folder = Path(folder)
+    home = Home(folder)
     address = store_of(folder, uri)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"The project folder {folder} cannot be made: {error.strerror}.") from error
-    project = _project(folder, address, create=True)
-    if project.address is not None:
-        from cathodeflow.storage.server import in_words
-
-        with in_words(project.address):
-            names.ensure_indexes(project)
-        if read_project_file(folder) is None:
-            write_project_file(folder, project.address)
-        return project
-    names.ensure_indexes(project)
+    project = _project(folder, address, create=True, home=home.of(address, given=uri))
+    with _in_words(address):
+        settle_identity(project)
+        names.ensure_indexes(project)
+    if project.home is None:  # it is the folder's word only now
+        project.home = Home(folder).of(address, given=uri)
     return project
 
 
@@ -304,10 +316,12 @@ def open_project(folder: Path, uri: str | None = None, *, read_only: bool = Fals
     Raises
     ------
     StoreError
-        There is no store in the folder, it cannot be read, or the server cannot be reached.
+        There is no store in the folder, it cannot be read, the server cannot be reached, or the database there
+        belongs to another project.
     """
+    home = Home(Path(folder))  # first: a move from here on is noticed
     address = store_of(Path(folder), uri, moving=moving)
-    return _project(Path(folder), address, create=False, read_only=read_only)
+    return _project(Path(folder), address, create=False, read_only=read_only, home=home.of(address, given=uri))
 
 
 def open_target(folder: Path, uri: str | None) -> Project:
@@ -330,14 +344,30 @@ def open_target(folder: Path, uri: str | None) -> Project:
     return _project(folder, None if uri is None else StoreAddress.parse(uri), create=True)
 
 
-def _project(folder: Path, address: StoreAddress | None, *, create: bool, read_only: bool = False) -> Project:
+def _project(
+    folder: Path, address: StoreAddress | None, *, create: bool, read_only: bool = False, home: Home | None = None
+) -> Project:
     if address is None:
-        return Project(folder, _store_file(folder, create=create, read_only=read_only))
+        return Project(folder, _store_file(folder, create=create, read_only=read_only), home=home)
     from cathodeflow.storage.server import check
 
-    project = Project(folder, None, address)
+    project = Project(folder, None, address, home)
     check(project.client, address)
+    if not create:
+        from cathodeflow.storage.identity import check_identity
+
+        with _in_words(address):
+            check_identity(project)
     return project
+
+
+def _in_words(address: StoreAddress | None) -> AbstractContextManager[None]:
+    """As `server.in_words`, where there is a server."""
+    if address is None:
+        return nullcontext()
+    from cathodeflow.storage.server import in_words
+
+    return in_words(address)
 
 
 def _store_file(folder: Path, *, create: bool, read_only: bool = False) -> StoreFile:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,94 @@ def read_project_file(folder: Path) -> dict[str, Any] | None:
         raise StoreError(f"The project file {path} cannot be read ({error}); restore it from a copy.") from error
 
 
-def write_project_file(folder: Path, address: StoreAddress | None) -> None:
+class Home:
+    """The store that a project folder names, watched: it may be moved while a process has it open.
+
+    Parameters
+    ----------
+    folder : Path
+        The project folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen = _stamp_of(folder)
+        self._named = _named_in(folder)
+
+    def of(self, address: StoreAddress | None, *, given: str | None = None) -> Home | None:
+        """Return this for a project that was opened at an address; None where the folder does not say where that is.
+
+        Parameters
+        ----------
+        address : StoreAddress or None
+            Where the documents are; None for the embedded store.
+        given : str, optional
+            The address that somebody gave in place of the folder's word.
+        """
+        if given is not None or (self._seen is None and address is not None):
+            return self if self._named == (EMBEDDED if address is None else address.uri) else None
+        return self
+
+    def elsewhere(self) -> str | None:
+        """Return where the folder's documents are by now; None while they are where they were.
+
+        It costs the opening of one small file, which asks a network drive anew: a mere look may be a minute old there.
+
+        Raises
+        ------
+        StoreError
+            The project file cannot be read.
+        """
+        stamp = _stamp_of(self._folder)
+        if stamp is None or stamp == self._seen:
+            return None
+        named = _named_in(self._folder)
+        if named != self._named:
+            return named
+        self._seen = stamp
+        return None
+
+    def refuse_elsewhere(self) -> None:
+        """Refuse to write to a store that was left.
+
+        Raises
+        ------
+        StoreError
+            The documents were moved.
+        """
+        named = self.elsewhere()
+        if named is not None:
+            raise StoreError(
+                f"The documents of {self._folder} were moved to {named} meanwhile: nothing was written to the store "
+                "that was left; start this again."
+            )
+
+
+def _stamp_of(folder: Path) -> tuple[int, int, int] | None:
+    """Return what changes with the project file; None where there is none."""
+    try:
+        with (folder / FILE_NAME).open("rb") as file:
+            found = os.fstat(file.fileno())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"The project file {folder / FILE_NAME} cannot be read ({error.strerror}).") from error
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _named_in(folder: Path) -> str:
+    said = read_project_file(folder)
+    return EMBEDDED if said is None or said["store"] == EMBEDDED else str(said["uri"])
+
+
+def write_project_file(
+    folder: Path,
+    address: StoreAddress | None,
+    project: str | None = None,
+    *,
+    as_it_was: Mapping[str, Any] | None = None,
+    anew: bool = False,
+) -> bool:
     """Say where a project's documents are; the old file is replaced at once or not at all.
 
     Parameters
@@ -48,6 +137,17 @@ def write_project_file(folder: Path, address: StoreAddress | None) -> None:
         The project folder.
     address : StoreAddress or None
         The server; None for the embedded store.
+    project : str, optional
+        The project's own name (`storage.identity`).
+    as_it_was : mapping, optional
+        What the file said, to be kept: only the name is added.
+    anew : bool
+        Only where there is no file yet.
+
+    Returns
+    -------
+    bool
+        Whether it was written; False where `anew` was asked for and a file is there.
 
     Raises
     ------
@@ -55,20 +155,49 @@ def write_project_file(folder: Path, address: StoreAddress | None) -> None:
         It cannot be written.
     """
     said: dict[str, Any] = {"store": EMBEDDED}
-    if address is not None:
+    if as_it_was is not None:
+        said = dict(as_it_was)
+    elif address is not None:
         said = {"store": MONGODB, "uri": address.uri, "password_variable": PASSWORD_VARIABLE}
         path = address.password_file or get_settings().store_password_file
         if path is not None:
             said["password_file"] = str(path.expanduser().absolute())
+    if project is not None:
+        said["project"] = project
     fresh = folder / f".{FILE_NAME}.{os.getpid()}"
     try:
         with fresh.open("w", encoding="utf-8") as file:
             file.write(json.dumps(said, indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(folder / FILE_NAME)
+        if anew:
+            try:
+                os.link(fresh, folder / FILE_NAME)
+            except FileExistsError:
+                return False
+            finally:
+                fresh.unlink()
+        else:
+            fresh.replace(folder / FILE_NAME)
+        _keep_over_a_power_cut(folder)
     except OSError as error:
         raise StoreError(f"The project file {folder / FILE_NAME} cannot be written: {error.strerror}.") from error
+    return True
+
+
+def _keep_over_a_power_cut(folder: Path) -> None:
+    """Have the disk keep a name that was given in a folder: `fsync` of the file keeps the content alone."""
+    with suppress(OSError):  # some network drives cannot; the file stands there all the same
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def forget_project_file(folder: Path) -> None:
+    """Take the project file away: the folder says nothing."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
 
 
 def store_of(folder: Path, uri: str | None = None, *, moving: bool = False) -> StoreAddress | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import request
 from pymongo.errors import PyMongoError
@@ -17,6 +17,7 @@ from werkzeug.local import LocalProxy
 from cathodeflow.dispatch.jobs import FIREWORKS as FIREWORKS_COLLECTION
 from cathodeflow.dispatch.jobs import LAUNCHES, WORKFLOWS
 from cathodeflow.dispatch.launchpad import launchpad_class
+from cathodeflow.errors import StoreError
 from cathodeflow.storage.server import explain
 from cathodeflow.web.fireworks_collections import NarrowedCollection
 from cathodeflow.web.guard import FIREWORKS, IDENTITY, NONCE
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from cathodeflow.storage.connection import Project
+    from cathodeflow.web.served import Followed
 
 _LAUNCHPAD = "cathodeflow.launchpad"
 NAMES = (FIREWORKS_COLLECTION, WORKFLOWS, LAUNCHES)
@@ -59,18 +61,25 @@ class FireworksSite:
 
     Parameters
     ----------
-    project : Project
-        The open project.
+    followed : Followed
+        The project, wherever it is moved.
     """
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
+    def __init__(self, followed: Followed) -> None:
+        self._followed = followed
         self.flask = _flask_site()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request that the guard let through."""
         account = environ[IDENTITY].account
-        environ[_LAUNCHPAD] = narrowed_launchpad(self._project, account.campaigns)
+        try:
+            served = self._followed.of_request(environ)
+        except StoreError as error:
+            body = f"{error}\n".encode()
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+            start_response("503 Service Unavailable", headers)
+            return [body]
+        environ[_LAUNCHPAD] = narrowed_launchpad(cast("Project", served.counts), account.campaigns)
         script = environ.get("SCRIPT_NAME", "").removesuffix(FIREWORKS)
         return _mended(self.flask.wsgi_app, environ, start_response, script)
 

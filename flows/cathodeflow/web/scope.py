@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cathodeflow.storage.connection import Project
     from cathodeflow.web.kept_counts import KeptCounts
+    from cathodeflow.web.served import Followed, Served
     from cathodeflow.web.throughput import Ledger
 
 PAGE_ROWS = 50
@@ -22,10 +23,14 @@ MOST_PAGES = 40
 LONGEST_VALUE = 200
 
 
+def _served() -> Served:
+    followed: Followed = current_app.extensions["followed"]
+    return followed.of_request(request.environ)
+
+
 def project() -> Project:
-    """Return the project that is served."""
-    found: Project = current_app.extensions["project"]
-    return found
+    """Return the project that is served; raises StoreError where it was moved to where it cannot be followed."""
+    return _served().project
 
 
 def counted() -> Project:
@@ -44,14 +49,12 @@ def forget_counts() -> None:
 
 
 def _kept_counts() -> KeptCounts:
-    found: KeptCounts = current_app.extensions["counts"]
-    return found
+    return _served().counts
 
 
 def ledger() -> Ledger:
     """Return the running sums of its launches."""
-    found: Ledger = current_app.extensions["ledger"]
-    return found
+    return _served().ledger
 
 
 def identity() -> Identity:

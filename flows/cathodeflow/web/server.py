@@ -19,6 +19,7 @@ from cathodeflow.web.guard import GuardOptions
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
     from cathodeflow.web.kept_counts import KeptCounts
+    from cathodeflow.web.served import Served
 
 LOOPBACK = "127.0.0.1"
 PORT = 8765
@@ -167,21 +168,29 @@ def _settings(options: ServerOptions, opened: socket.socket) -> dict[str, Any]:
 
 def _site(project: Project, access: AccessFile, options: ServerOptions) -> Any:
     """Make the site in the process that serves it: the threads of another would not have come along."""
-    from cathodeflow.web.kept_counts import KeptCounts
     from cathodeflow.web.site import create_site
-    from cathodeflow.web.throughput import Ledger, keep_counting
 
     written = logging.StreamHandler()
     written.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log = logging.getLogger("cathodeflow.dashboard")
     log.setLevel(logging.INFO)
     log.addHandler(written)
-    ledger = Ledger(project)
-    keep_counting(ledger)
     names = (*options.host_names, options.host)
-    counts = KeptCounts(project)
-    threading.Thread(target=_warm_up, args=(counts,), name="warm", daemon=True).start()
-    return create_site(project, access, GuardOptions(names, secure=options.certificate is not None), ledger, counts)
+    guard = GuardOptions(names, secure=options.certificate is not None)
+    served = _in_background(project)
+    return create_site(project, access, guard, served.ledger, served.counts, _in_background)
+
+
+def _in_background(project: Project) -> Served:
+    """Keep sums and counts of a project up to date beside the requests."""
+    from cathodeflow.web.kept_counts import KeptCounts
+    from cathodeflow.web.served import Served
+    from cathodeflow.web.throughput import Ledger, keep_counting
+
+    served = Served(project, Ledger(project), KeptCounts(project))
+    keep_counting(served.ledger)
+    threading.Thread(target=_warm_up, args=(served.counts,), name="warm", daemon=True).start()
+    return served
 
 
 def _warm_up(counts: KeptCounts) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from flask import Flask, Response, render_template, request, send_from_directory
@@ -19,6 +20,7 @@ from cathodeflow.web.access import AccessFile, Role
 from cathodeflow.web.fireworks_site import FireworksSite
 from cathodeflow.web.guard import FIREWORKS, IDENTITY, Guard, GuardOptions
 from cathodeflow.web.kept_counts import KeptCounts
+from cathodeflow.web.served import Followed, Served
 from cathodeflow.web.throughput import Ledger
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ def create_site(
     options: GuardOptions | None = None,
     ledger: Ledger | None = None,
     counts: KeptCounts | None = None,
+    serve: Callable[[Project], Served] | None = None,
 ) -> Guard:
-    """Assemble the dashboard of a project.
+    """Assemble the dashboard of a project; it follows when the project is moved to another store.
 
     Parameters
     ----------
@@ -56,6 +59,8 @@ def create_site(
         Running sums that somebody else keeps up to date.
     counts : KeptCounts, optional
         Slow counts that somebody else asks for, too.
+    serve : callable, optional
+        Makes ledger and counts of the project after it was moved.
 
     Returns
     -------
@@ -66,23 +71,27 @@ def create_site(
 
     project_launchpad(project)  # its indexes, which the pages count by
     counts = KeptCounts(project) if counts is None else counts
-    flask = own_pages(project, ledger or Ledger(project), counts)
-    fireworks = FireworksSite(cast("Project", counts))
+    followed = Followed(Served(project, ledger or Ledger(project), counts), serve or _serve)
+    flask = own_pages(followed)
+    fireworks = FireworksSite(followed)
     guard = Guard(DispatcherMiddleware(flask.wsgi_app, {FIREWORKS: fireworks}), access, options or GuardOptions())
     flask.extensions["guard"] = guard
     flask.extensions["fireworks"] = fireworks.flask
     return guard
 
 
-def own_pages(project: Project, ledger: Ledger, counts: KeptCounts) -> Flask:
+def _serve(project: Project) -> Served:
+    return Served(project, Ledger(project), KeptCounts(project))
+
+
+def own_pages(followed: Followed) -> Flask:
     """Return our pages, which rely on the guard."""
     flask = Flask("cathodeflow.web", static_folder=None)
     # Flask's own session holds the sentence that tells how an action went, nothing else.
     flask.secret_key = secrets.token_bytes(32)
     flask.config.update(SESSION_COOKIE_NAME="cathodeflow_note", SESSION_COOKIE_HTTPONLY=True)
     flask.config.update(SESSION_COOKIE_SAMESITE="Strict", MAX_CONTENT_LENGTH=64 * 1024)
-    flask.extensions |= {"project": project, "ledger": ledger, "counts": counts}
-    flask.before_request(counts.begin_page)
+    flask.extensions["followed"] = followed
     rendering.prepare(flask)
     for blueprint in BLUEPRINTS:
         flask.register_blueprint(blueprint)

@@ -74,6 +74,7 @@ class Ledger:
         self._last = -1
         self._open: list[int] = []
         self._accounts: dict[str | None, Account] = {}
+        self._closed = threading.Event()
         self.complete = False
 
     def advance(self, seconds: float = float("inf")) -> None:
@@ -95,6 +96,14 @@ class Ledger:
             self.complete = False
         finally:
             self._lock.release()
+
+    def close(self) -> None:
+        """Have nobody bring it up to date any more."""
+        self._closed.set()
+
+    def wait_to_be_closed(self, seconds: float) -> bool:
+        """Wait so long at most; returns whether it is closed."""
+        return self._closed.wait(seconds)
 
     def account(self, campaign: str | None) -> Account:
         """Return the sums of a campaign."""
@@ -173,7 +182,7 @@ def _within(minutes: Mapping[int, int], begin: int, width: int) -> int:
 
 
 def keep_counting(ledger: Ledger, every_s: float = 5.0) -> threading.Thread:
-    """Bring a ledger up to date in the background as long as the process lives."""
+    """Bring a ledger up to date in the background until it is closed."""
     from pymongo.errors import PyMongoError
 
     from cathodeflow.errors import StoreError
@@ -184,7 +193,8 @@ def keep_counting(ledger: Ledger, every_s: float = 5.0) -> threading.Thread:
                 ledger.advance()
             except (StoreError, PyMongoError):  # the pages say so themselves; here the next round tries again
                 ledger.complete = False
-            time.sleep(every_s)
+            if ledger.wait_to_be_closed(every_s):
+                return
 
     thread = threading.Thread(target=count, name="ledger", daemon=True)
     thread.start()

@@ -7,7 +7,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,11 @@ class StoreFile:
     read_only : bool
         SQLite itself refuses to write through these connections, and they never hold up a writer.
 
+    Attributes
+    ----------
+    before_writing : callable or None
+        Called at the beginning of each transaction, all other writers kept away; what it raises ends it.
+
     Raises
     ------
     StoreError
@@ -80,6 +85,7 @@ class StoreFile:
         self.synchronous = synchronous
         self.busy_timeout_s = busy_timeout_s
         self.read_only = read_only
+        self.before_writing: Callable[[], None] | None = None
         self._session = _Session()
         if not self._exists():
             if not create:
@@ -266,6 +272,8 @@ class StoreFile:
         session.depth = 1
         session.catalogue_holds = False
         try:
+            if self.before_writing is not None:
+                self.before_writing()
             yield connection
         except keep:
             self._commit(session, connection)
