@@ -20,6 +20,7 @@ from cathodeflow.errors import CampaignError
 if TYPE_CHECKING:
     from cathodeflow.campaign.driver import Pool
     from cathodeflow.campaign.status import StatusReport
+    from cathodeflow.dispatch.sites import Site
     from cathodeflow.storage.connection import Project
 
 INTERRUPTED_EXIT_CODE = 130
@@ -105,13 +106,20 @@ def _pool(opened: Project, name: str, workers: int | None, site: str | None) -> 
 
     read = read_site(site)
     if read.site.scheduler == "none":
-        slots = sum(worker.slots for worker in read.site.workers.values())
-        return slots if workers is None else workers
+        return _local_pool(opened, name, read.site) if workers is None else workers
     if workers is not None:
         raise typer.BadParameter(f"site {read.name} submits its workers to a queue", param_hint="--workers")
     from cathodeflow.dispatch.slurm.pool import SitePool
 
     return SitePool(opened, name, read)
+
+
+def _local_pool(opened: Project, name: str, site: Site) -> Pool:
+    """Return as many workers of this machine as the site has slots, each with a slot's share of the cores."""
+    from cathodeflow.campaign.driver import WorkerPool
+
+    queues = site.workers.values()
+    return WorkerPool(opened.folder, name, sum(q.slots for q in queues), min(q.threads for q in queues))
 
 
 @contextmanager

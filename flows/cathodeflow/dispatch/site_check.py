@@ -6,6 +6,7 @@ import math
 import secrets
 import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ LIVE_S = 600
 POLL_S = 1.0
 _BEYOND = 1e6  # times what a queue gives: more than any limit that a site sets
 
-Verdict = Literal["ok", "skipped", "broken"]
+Verdict = Literal["ok", "skipped", "broken", "absent"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Result:
     category : str
         Of which queue.
     check : str
-        `script`, `test-only`, `imports` or `live`.
+        `queue`, `script`, `test-only`, `imports` or `live`.
     verdict : str
-        `ok`, `skipped` or `broken`.
+        `ok`, `skipped`, `broken`, or `absent` where no queue takes a category.
     message : str
         What was found, and the remedy.
     """
@@ -74,18 +75,25 @@ def check_site(
     ------
     Result
     """
+    for category in site.site.missing_categories():
+        message = (
+            f"no queue takes jobs of {category}, they would wait for ever; `also: [{category}]` lets another do so"
+        )
+        yield Result(category, "queue", "absent", message)
     for category in site.site.workers:
         request = Request(project.absolute(), "site-check", category, f"check-{secrets.token_hex(4)}")
+        if site.site.scheduler == "none":
+            yield _check_imports(site, request, modules)
+            continue
         try:
             text = render(site, request, "cflow-check-%j.log")
         except CathodeflowError as error:
             yield Result(category, "script", "broken", str(error))
             continue
         yield _check_shell(category, text)
-        if site.site.scheduler == "slurm":
-            yield _check_with_slurm(site, request)
+        yield _check_with_slurm(site, request)
         yield _check_imports(site, request, modules)
-        if live_s is not None and site.site.scheduler == "slurm":
+        if live_s is not None:
             yield _check_live(site, request, modules, live_s)
 
 
@@ -156,8 +164,8 @@ def _test_only(site: SiteFile, request: Request, options: list[str]) -> None:
         call(["sbatch", "--test-only", *options, str(script)], environment=clean_environment(site.site.variables()))
 
 
-def _probe_command(site: SiteFile, note: Path, project: Path, modules: tuple[str, ...]) -> str:
-    parts = [site.site.python, "-m", "cathodeflow.dispatch.probe", "--note", str(note)]
+def _probe_command(python: str, note: Path, project: Path, modules: tuple[str, ...]) -> str:
+    parts = [python, "-m", "cathodeflow.dispatch.probe", "--note", str(note)]
     if _holds_project(project):
         parts += ["--project", str(project)]
     for module in modules:
@@ -176,17 +184,20 @@ def _holds_project(folder: Path) -> bool:
 
 
 def _check_imports(site: SiteFile, request: Request, modules: tuple[str, ...]) -> Result:
-    """Run the script here with the probe in place of the workers, in the environment that a batch job gets."""
-    category = request.category
+    """Run the script here with the probe in place of the workers, in the environment that a batch job gets.
+
+    Without a scheduler there is no script: workers are children of `cflow run`, with its Python and environment.
+    """
+    category, batch = request.category, site.site.scheduler == "slurm"
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "note.json"
-        text = render(site, request, "log", _probe_command(site, note, request.project, modules))
+        probe = _probe_command(site.site.python if batch else sys.executable, note, request.project, modules)
         script = Path(folder) / "job.sh"
-        script.write_text(text, encoding="utf-8")
+        script.write_text(render(site, request, "log", probe) if batch else probe, encoding="utf-8")
         try:
             done = subprocess.run(
-                [*shlex.split(site.site.shell), str(script)],
-                env=clean_environment(site.site.variables()),
+                [*(shlex.split(site.site.shell) if batch else ["/bin/sh"]), str(script)],
+                env=clean_environment(site.site.variables()) if batch else None,
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -236,7 +247,8 @@ def _check_live(site: SiteFile, request: Request, modules: tuple[str, ...], pati
         return Result(category, "live", "broken", f"{request.project} cannot be written: {error.strerror}; {remedy}")
     note, script, log = folder / "note.json", folder / "job.sh", folder / "job.log"
     script.write_text(
-        render(site, request, str(log), _probe_command(site, note, request.project, modules)), encoding="utf-8"
+        render(site, request, str(log), _probe_command(site.site.python, note, request.project, modules)),
+        encoding="utf-8",
     )
     # Short, so that it need not wait for a gap as long as a day's work does.
     short = [f"--time={slurm_time(LIVE_S)}", f"--signal=B:USR1@{LIVE_S // 60}"]

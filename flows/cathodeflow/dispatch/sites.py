@@ -108,6 +108,10 @@ Directive = Annotated[str, AfterValidator(_a_directive)]
 Variable = Annotated[str, AfterValidator(_a_variable)]
 
 
+_WITHOUT_SCHEDULER = frozenset({"title", "scheduler", "shared_filesystem", "workers"})
+_QUEUE_WITHOUT_SCHEDULER = frozenset({"slots", "cpus", "also"})
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -217,6 +221,7 @@ class Site(_Section):
     def _fits(self) -> Site:
         if self.scheduler == "slurm" and not self.shared_filesystem:
             raise ValueError("jobs write their results into the project folder: it has to be on a shared filesystem")
+        self._refuse_what_needs_a_scheduler()
         taken: dict[Category, Category] = {}
         for category, queue in self.workers.items():
             for other in {category, *queue.also}:
@@ -224,6 +229,23 @@ class Site(_Section):
                     raise ValueError(f"jobs of {other} would go to two queues: {taken[other]} and {category}")
                 taken[other] = category
         return self
+
+    def _refuse_what_needs_a_scheduler(self) -> None:
+        """Workers of this machine are children of `cflow run`: what a batch script would do has no effect on them."""
+        if self.scheduler != "none":
+            return
+        said = sorted(self.model_fields_set - _WITHOUT_SCHEDULER)
+        for category, queue in self.workers.items():
+            said += [f"workers.{category}.{name}" for name in sorted(queue.model_fields_set - _QUEUE_WITHOUT_SCHEDULER)]
+        if said:
+            raise ValueError(
+                f"{', '.join(said)} would have no effect: without a scheduler workers run in the environment of "
+                "`cflow run`; leave it out, and set there what jobs need"
+            )
+
+    def missing_categories(self) -> list[Category]:
+        """Return the categories that no queue takes: their jobs would wait for ever."""
+        return [category for category in Category if self.queue_of(category) is None]
 
     def queue_of(self, category: str) -> Category | None:
         """Return the worker whose queue takes jobs of a category, None when there is none."""

@@ -34,6 +34,29 @@ def test_running_a_campaign_that_stopped_says_why_and_what_to_do(cflow: Cflow, f
         cflow("run", "-p", shutil.copytree(failed, tmp_path / "copy"), "--workers", 0)
 
 
+def test_a_site_without_a_scheduler_gives_each_worker_its_share_of_the_cores(
+    cflow: Cflow, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from cathodeflow.campaign import driver
+
+    made: list[tuple[Any, ...]] = []
+
+    class Noted(driver.WorkerPool):
+        def __init__(self, *arguments: Any) -> None:
+            made.append(arguments)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(driver, "WorkerPool", Noted)
+    site = tmp_path / "box"
+    site.mkdir()
+    (site / "site.yaml").write_text(
+        "title: t\nscheduler: none\nworkers:\n  cpu: {slots: 3, cpus: 12, also: [gpu, dft]}\n"
+    )
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    assert cflow("run", "-p", folder, "--site", site).exit_code == 0
+    assert made == [(folder, "trial", 3, 4)]
+
+
 def test_each_interrupt_says_what_it_does():
     said: list[str] = []
     heard = threading.Event()
@@ -44,10 +67,13 @@ def test_each_interrupt_says_what_it_does():
 
     with _notices(say):
         signal.signal(signal.SIGINT, lambda *_: None)  # as the driver does
-        for _ in range(3):
+        for _ in range(2):
             heard.clear()
             os.kill(os.getpid(), signal.SIGINT)
-            heard.wait(2.0 if len(said) < 2 else 0.1)
+            assert heard.wait(120.0)
+        heard.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+        heard.wait(0.1)
     assert said == [FIRST_INTERRUPT, SECOND_INTERRUPT]
     assert signal.set_wakeup_fd(-1) == -1
 
@@ -63,20 +89,28 @@ def test_plain_lines_come_when_the_stage_changes(finished: Path, capsys: pytest.
     assert "left" not in printed[0]
 
 
+def wait_for(words: str, file: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 300
+    while words not in file.read_text():
+        assert process.poll() is None, file.read_text()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_the_campaign_to_be_gone_on_with(tmp_path: Path):
     launch(tmp_path, definition())
     command = [sys.executable, "-m", "cathodeflow.cli.app", "run", "-p", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert "trial running" in process.stdout.readline()
+    with (tmp_path / "said").open("w") as said, (tmp_path / "errors").open("w") as errors:
+        process = subprocess.Popen(command, stdout=said, stderr=errors)
+    wait_for("trial running", tmp_path / "said", process)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    wait_for(FIRST_INTERRUPT, tmp_path / "errors", process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED_EXIT_CODE
-    assert errors.splitlines()[0] == FIRST_INTERRUPT
-    assert errors.splitlines()[-1].startswith("trial is left in stage ")
+    assert process.wait(timeout=300) == INTERRUPTED_EXIT_CODE
+    lines = (tmp_path / "errors").read_text().splitlines()
+    assert lines[0] == FIRST_INTERRUPT
+    assert lines[-1].startswith("trial is left in stage ")
     asked = [sys.executable, "-m", "cathodeflow.cli.app", "status", "-p", str(tmp_path), "--json"]
     status = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
     assert status["state"] == "running"

@@ -69,6 +69,11 @@ def test_the_sites_that_ship_are_found() -> None:
         ("title: t\nworkers:\n  cpu:\n    also: [gpu]\n  gpu: {}\n", 1, "jobs of gpu would go to two queues"),
         ("title: t\nshared_filesystem: false\nworkers:\n  cpu: {}\n", 1, "shared filesystem"),
         ("title: t\nworkers:\n  cpu:\n    environment:\n      A B: x\n", 5, "is no name of an environment variable"),
+        (
+            "title: t\nscheduler: none\nmodules: [vasp]\nworkers:\n  cpu:\n    environment: {A: x}\n    cpus: 4\n",
+            1,
+            "modules, workers.cpu.environment would have no effect",
+        ),
         ("title: [\n", 2, "expected the node content"),
         ("just text\n", 0, "holds no site"),
     ],

@@ -118,7 +118,17 @@ class SitePool:
         self._refused[category, size] = times + 1, time.monotonic() + delay
         return delay
 
+    def _look_for_jobs_of_no_queue(self) -> None:
+        for category in self._site.site.missing_categories():
+            waiting = {"spec._campaign": self._campaign, "spec._category": category.value, "state": "READY"}
+            if self._project.any_matches(FIREWORKS, waiting):
+                self._say(
+                    f"jobs of {category} are READY and no queue of site {self._site.name} takes them: they wait for "
+                    f"ever; add `also: [{category}]` to one of its workers in {self._site.folder / 'site.yaml'}"
+                )
+
     def _submit_all(self) -> None:
+        self._look_for_jobs_of_no_queue()
         for category in self._site.site.workers:
             waiting = [
                 size

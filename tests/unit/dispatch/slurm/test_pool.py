@@ -132,6 +132,18 @@ def test_people_are_told_once_what_keeps_an_allocation_waiting(project: Project,
     assert len(factors(project)) == 1
 
 
+def test_people_are_told_once_of_jobs_that_no_queue_takes(project: Project, slurm: Path) -> None:
+    pool = pool_of(project, also=["dft"])
+    pool.keep_alive()
+    assert pool.messages() == []
+    add_workflow_once(project, noop(1), campaign="c", kind="train", key="k", category="gpu")
+    for _ in range(3):
+        pool.keep_alive()
+    (message,) = pool.messages()
+    assert "jobs of gpu are READY and no queue of site s takes them" in message
+    assert "also: [gpu]" in message
+
+
 def test_an_allocation_that_started_before_it_was_taken_back_stays(
     project: Project, slurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,6 @@ def test_programs_that_a_queue_names_and_that_are_not_there_are_said(tmp_path: P
 def test_a_check_says_which_program_of_vasp_is_missing_in_the_environment_of_the_script(tmp_path: Path) -> None:
     described = {
         "title": "t",
-        "scheduler": "none",
         "shell": "/bin/bash",
         "python": sys.executable,
         "workers": {"dft": {"environment": {"ATOMATE2_VASP_CMD": "nosuchvasp"}}},
@@ -46,3 +45,20 @@ def test_a_check_says_which_program_of_vasp_is_missing_in_the_environment_of_the
     found = {r.check: r for r in site_check.check_site(SiteFile(tmp_path, Site.model_validate(described)), tmp_path)}
     assert found["imports"].verdict == "ok", "a potential needs no VASP"
     assert found["imports"].message.endswith("for VASP not there: nosuchvasp (of ATOMATE2_VASP_CMD)")
+
+
+def test_a_machine_without_a_scheduler_is_asked_with_the_python_and_environment_of_cflow_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATOMATE2_VASP_CMD", "nosuchvasp")
+    described = {"title": "t", "scheduler": "none", "workers": {"cpu": {"also": ["gpu", "dft"]}}}
+    (found,) = site_check.check_site(SiteFile(tmp_path, Site.model_validate(described)), tmp_path, live_s=1.0)
+    assert (found.check, found.verdict) == ("imports", "ok"), found.message
+    assert "nosuchvasp" in found.message
+
+
+def test_a_category_without_a_queue_is_said(tmp_path: Path) -> None:
+    described = {"title": "t", "scheduler": "none", "workers": {"cpu": {"also": ["dft"]}}}
+    found = list(site_check.check_site(SiteFile(tmp_path, Site.model_validate(described)), tmp_path))
+    assert [(r.category, r.check) for r in found if r.verdict == "absent"] == [("gpu", "queue")]
+    assert "also: [gpu]" in found[0].message
