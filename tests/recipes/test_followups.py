@@ -18,6 +18,7 @@ from cathodeflow.calculators.bader.chgcar import read_density
 from cathodeflow.calculators.rehearsal import cohp, electrons, tables
 from cathodeflow.calculators.rehearsal.inputs import VaspInputs, read_inputs
 from cathodeflow.calculators.vasp.input_sets import written_order
+from cathodeflow.jobs.followups.branch import preset_for
 from cathodeflow.recipes.followups import follow_up_flow
 from cathodeflow.records.crystal import Crystal
 from cathodeflow.records.followup import FollowUpRecord
@@ -123,6 +124,31 @@ def test_each_branch_waits_for_the_static_run_and_for_nothing_else() -> None:
         assert job.metadata == {"campaign": "c", "kind": "follow_up", "key": f"k/{branch}"}
         marks = {"_category": "cpu", "_kind": "follow_up", "_key": f"k/{branch}"}
         assert job.config.manager_config == marks
+
+
+def test_follow_ups_have_the_u_and_the_potcars_of_the_labels_unless_they_say_otherwise() -> None:
+    labels = {"hubbard_u.V": 4.2, "hubbard_u.Fe": 4.0, "potcar_symbols.Na": "Na_sv", "corrections": "none"}
+    engine = ENGINE | {"parameters": {"overrides": labels | {"incar.EDIFFG": -0.02, "kpoints.grid": [2, 2, 2]}}}
+    section = {
+        "branches": ["gap"],
+        "static_preset": "s0_static",
+        "hybrid_preset": "s0_hse_band_edges",
+        "overrides": {"static.kpoints.grid": [3, 3, 3], "static.hubbard_u.Fe": 5.0},
+    }
+    flow = follow_up_flow(
+        "c", "k", Crystal.from_structure(CELL).model_dump(), engine, section, {"static": "s", "gap": "g"}
+    )
+    expected = {
+        "static.hubbard_u.V": 4.2,
+        "static.hubbard_u.Fe": 5.0,  # its own
+        "static.potcar_symbols.Na": "Na_sv",
+        "hybrid.potcar_symbols.Na": "Na_sv",  # which runs without U
+        "static.kpoints.grid": [3, 3, 3],
+    }
+    for job in flow.jobs:
+        assert job.function_args[-1]["overrides"] == expected
+        for role in ("static", "hybrid"):
+            preset_for(role, job.function_args[-1])
 
 
 @pytest.mark.slow

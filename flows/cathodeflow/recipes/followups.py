@@ -24,6 +24,11 @@ BRANCHES = {
     Branch.DENSITY_DIFFERENCE: density_difference,
 }
 """The jobs that read the static run."""
+SHARED = {
+    "static": ("hubbard_u", "potcar_symbols", "potcar_functional"),
+    "hybrid": ("potcar_symbols", "potcar_functional"),
+}
+"""What each run takes over from the labels' overrides: a cell relaxed with one U has no gap with another."""
 
 
 def follow_up_flow(
@@ -49,8 +54,8 @@ def follow_up_flow(
     engine : dict
         The section ``engine`` of a definition: ``vasp`` or ``rehearsal``.
     followups : dict
-        The section ``followups``, with `working_ion` (for ``density_difference``) and, where known,
-        `oxidation_references` (for ``bader``).
+        The section ``followups``, whose overrides win over those of the labels that are `SHARED`; with `working_ion`
+        (for ``density_difference``) and, where known, `oxidation_references` (for ``bader``).
     uuids : mapping of str to str
         Of the job of each branch, ``static`` included.
     category : str
@@ -62,6 +67,7 @@ def follow_up_flow(
         Of one job per branch. Each branch depends on the static run alone, so that a failure costs one branch.
     """
     kind = JobKind.FOLLOW_UP.value
+    followups = {**followups, "overrides": {**_shared_overrides(engine), **(followups.get("overrides") or {})}}
     name = f"{campaign}/{kind}/{key}"
 
     def dressed(job: Job, branch: Branch) -> Job:
@@ -77,3 +83,14 @@ def follow_up_flow(
     branches = [Branch(branch) for branch in followups["branches"]]
     others = [dressed(BRANCHES[branch](first.output, crystal, engine, followups), branch) for branch in branches]
     return Flow([first, *others], name=name, metadata={"campaign": campaign, "kind": kind, "key": key})
+
+
+def _shared_overrides(engine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the labels' overrides that hold for the follow-ups' runs too, by their names there."""
+    labels = (engine.get("parameters") or {}).get("overrides") or {}
+    return {
+        f"{role}.{key}": value
+        for role, sections in SHARED.items()
+        for key, value in labels.items()
+        if key.partition(".")[0] in sections
+    }
