@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.campaign_world import LAWFUL, definition, launch
+from tests.campaign_world import FINISHED, LAWFUL, definition, launch, work_one
+from tests.standing import assert_adds_up
 
 from cathodeflow.campaign.advance import advance
 from cathodeflow.campaign.status import read_status
@@ -100,3 +101,21 @@ def test_no_more_labels_are_waited_for_than_there_are_candidates(enumerated: Pro
 
 def test_before_the_enumeration_nothing_is_known_of_the_time_left(tmp_path: Path):
     assert read_status(launch(tmp_path, definition()), "trial").eta_s is None
+
+
+def test_what_is_said_adds_up_after_every_job_and_tick_of_a_campaign_with_failures(tmp_path: Path):
+    failing = {"name": "pair", "parameters": {"fail_compositions": ["Mo8"]}}
+    changes = {"failures": {"tolerated_fraction": 0.6, "max_attempts": 2}, "labels": {"total": 10, "rounds": 2}}
+    project = launch(tmp_path, definition(engine=failing, surrogate={"seeds": 1}, **changes))
+    stages, failed = set(), 0
+    for _ in range(400):
+        campaign = advance(project, "trial", LAWFUL)
+        said = assert_adds_up(project)
+        stages.add(said.stage)
+        if campaign.state.value in FINISHED:
+            break
+        while work_one(project):
+            failed = max(failed, assert_adds_up(project).labels["failed"])
+    assert campaign.state.value == "done"
+    assert failed > 0
+    assert {"reference", "label", "train", "predict", "screen", "validate", "done"} <= stages
