@@ -66,13 +66,24 @@ def show(
         for category in site.site.workers:
             request = Request(project.absolute(), "CAMPAIGN", category, "TOKEN")
             files[f"{category}/job.sh"] = render(site, request, f"logs/slurm/{category}-%j.log")
-    files |= fireworks_files(site)
+    files |= fireworks_files(site, _database(project))
     for file, text in files.items():
         if write is None:
             say(f"==> {file} <==\n{text}")
         else:
             write_text(write / file, text)
             say(f"wrote {write / file}")
+
+
+def _database(project: Path) -> str:
+    """Return the name of the database of a project on a server, or of the one that new projects use."""
+    from cathodeflow.settings import get_settings
+    from cathodeflow.storage.address import StoreAddress
+    from cathodeflow.storage.collections import DATABASE
+    from cathodeflow.storage.project_file import read_project_file
+
+    uri = (read_project_file(project) or {}).get("uri") or get_settings().store_uri
+    return DATABASE if uri is None else StoreAddress.parse(uri).database
 
 
 def check(

@@ -10,13 +10,22 @@ from cathodeflow.dispatch.slurm.script import in_double_quotes
 from cathodeflow.storage.collections import DATABASE, OUTPUTS
 
 
-def fireworks_files(site: SiteFile) -> dict[str, str]:
+_VARIABLE = "CATHODEFLOW_STORE_URI"
+_FILL = (
+    f"# FireWorks and jobflow expand no variables: `envsubst < FILE` puts the address of ${_VARIABLE} in. Where it names\n"
+    "# a user, write the password behind the name then (user:password@), and keep the file to yourself: chmod 600.\n"
+)
+
+
+def fireworks_files(site: SiteFile, database: str = DATABASE) -> dict[str, str]:
     """Return FireWorks' and jobflow's files of a site.
 
     Parameters
     ----------
     site : SiteFile
         The site.
+    database : str
+        Name of the project's database on its server.
 
     Returns
     -------
@@ -25,13 +34,13 @@ def fireworks_files(site: SiteFile) -> dict[str, str]:
         `<category>/my_fworker.yaml` and `<category>/my_qadapter.yaml`. The store's address is the name of the
         environment variable that holds it: no file holds the address itself.
     """
-    variable = site.site.store_uri_variable
-    launchpad = {"host": f"${{{variable}}}", "uri_mode": True, "name": DATABASE, "logdir": None, "strm_lvl": "WARNING"}
-    store = {"type": "MongoStore", "database": DATABASE, "collection_name": OUTPUTS, "uri": f"${{{variable}}}"}
-    fill = f"# FireWorks and jobflow expand no variables: `envsubst < FILE` puts the address of ${variable} in.\n"
+    address = f"${{{_VARIABLE}}}"
+    # FireWorks and maggma take the database from here, whatever the address says.
+    launchpad = {"host": address, "uri_mode": True, "name": database, "logdir": None, "strm_lvl": "WARNING"}
+    store = {"type": "MongoStore", "database": database, "collection_name": OUTPUTS, "uri": address}
     found = {
-        "my_launchpad.yaml": fill + _yaml(launchpad),
-        "jobflow.yaml": fill + _yaml({"JOB_STORE": {"docs_store": store}}),
+        "my_launchpad.yaml": _FILL + _yaml(launchpad),
+        "jobflow.yaml": _FILL + _yaml({"JOB_STORE": {"docs_store": store}}),
     }
     for category, queue in site.site.workers.items():
         found[f"{category}/my_fworker.yaml"] = _yaml(_fworker(site, category, queue))

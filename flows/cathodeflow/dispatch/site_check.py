@@ -161,7 +161,7 @@ def _test_only(site: SiteFile, request: Request, options: list[str]) -> None:
         script = Path(folder) / "job.sh"
         script.write_text(render(site, request, "cflow-check-%j.log"), encoding="utf-8")
         # --test-only answers on standard error, and by its exit code.
-        call(["sbatch", "--test-only", *options, str(script)], environment=clean_environment(site.site.variables()))
+        call(["sbatch", "--test-only", *options, str(script)], environment=clean_environment(site.site.pass_on))
 
 
 def _probe_command(python: str, note: Path, project: Path, modules: tuple[str, ...]) -> str:
@@ -197,7 +197,7 @@ def _check_imports(site: SiteFile, request: Request, modules: tuple[str, ...]) -
         try:
             done = subprocess.run(
                 [*(shlex.split(site.site.shell) if batch else ["/bin/sh"]), str(script)],
-                env=clean_environment(site.site.variables()) if batch else None,
+                env=clean_environment(site.site.pass_on) if batch else None,
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -255,7 +255,7 @@ def _check_live(site: SiteFile, request: Request, modules: tuple[str, ...], pati
     options = short if site.site.workers[category].time_s > LIVE_S else []
     try:
         command = ["sbatch", "--parsable", "--no-requeue", *options, str(script)]
-        said = call(command, environment=clean_environment(site.site.variables()))
+        said = call(command, environment=clean_environment(site.site.pass_on))
         job_id = said.strip().splitlines()[-1].split(";")[0]
         try:
             message = _wait_for(job_id, note, patience_s)

@@ -210,10 +210,6 @@ class Site(_Section):
     modules: tuple[Word, ...] = Field((), description="Environment modules of every queue.")
     pre_commands: tuple[Line, ...] = Field((), description="Commands of every queue before `activate`.")
     environment: dict[Variable, Line] = Field(default_factory=dict, description="Variables of every queue.")
-    store_uri_variable: Variable = Field(
-        "CATHODEFLOW_STORE_URI",
-        description="Name of the variable with the store's address; the address stands nowhere.",
-    )
     pass_on: tuple[Variable, ...] = Field((), description="Further variables of the driver that jobs get, by name.")
     workers: dict[Category, Queue] = Field(min_length=1, description="The queue of each category.")
 
@@ -253,7 +249,3 @@ class Site(_Section):
             if category == name or category in queue.also:
                 return name
         return None
-
-    def variables(self) -> tuple[str, ...]:
-        """Return the names of the variables that jobs get from the driver's environment."""
-        return (self.store_uri_variable, *self.pass_on)

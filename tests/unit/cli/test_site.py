@@ -51,6 +51,20 @@ def test_show_writes_scripts_and_fireworks_files(cflow: Callable[..., Any], here
     }
 
 
+def test_fireworks_files_name_the_database_of_the_project(
+    cflow: Callable[..., Any], here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "project.json").write_text('{"store": "mongodb", "uri": "mongodb://ada@db.example/lab"}')
+    cflow("site", "show", "here", "-p", tmp_path / "p", "--write", tmp_path / "out")
+    for name in ("my_launchpad.yaml", "jobflow.yaml"):
+        text = (tmp_path / "out" / name).read_text()
+        assert ": lab\n" in text
+        assert "db.example" not in text
+    monkeypatch.setenv("CATHODEFLOW_STORE_URI", "mongodb://ada@db.example/other")
+    assert "name: other\n" in cflow("site", "show", "here").stdout
+
+
 def test_a_check_imports_every_job_where_the_script_would(cflow: Callable[..., Any], here: Path) -> None:
     result = cflow("site", "check", "here", "--json")
     found = {check["check"]: check for check in json.loads(result.stdout)["checks"]}

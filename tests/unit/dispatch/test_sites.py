@@ -129,6 +129,22 @@ def test_fireworks_own_files_can_be_loaded_by_fireworks(name: str, tmp_path: Pat
             assert "$${" not in script
 
 
+def test_fireworks_and_jobflow_look_where_the_project_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both take the database from their file, whatever the address says."""
+    import yaml
+    from fireworks.core.launchpad import LaunchPad
+    from jobflow.settings import JobflowSettings
+
+    address = "mongodb://db.example/lab?connect=false"
+    files = fireworks_files(read_site("large_centre"), "lab")
+    for name, text in files.items():
+        (tmp_path / Path(name).name).write_text(text.replace("${CATHODEFLOW_STORE_URI}", address))
+    said = yaml.safe_load((tmp_path / "my_launchpad.yaml").read_text())
+    assert LaunchPad.from_dict(said).db.name == "lab"
+    store = JobflowSettings(CONFIG_FILE=str(tmp_path / "jobflow.yaml")).JOB_STORE.docs_store
+    assert (store.database, store.uri, store.collection_name) == ("lab", address, "outputs")
+
+
 def test_no_rendered_file_holds_the_stores_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATHODEFLOW_STORE_URI", "mongodb://ada@db.example/x")
     files = fireworks_files(read_site("large_centre"))

@@ -109,7 +109,7 @@ def submit(project: Project, site: SiteFile, records: Sequence[SubmissionRecord]
         _write(script, text)
         further = [array_option(len(records))] if is_array else []
         command = sbatch_command(script, project_id(project), request, further)
-        environment = clean_environment(site.site.variables())
+        environment = clean_environment(site.site.pass_on)
         said = call(command, SUBMIT_PATIENCE_S, environment, folder)
     except SchedulerError as error:
         if any(word in str(error) for word in _UNSURE):
