@@ -20,7 +20,7 @@ from cathodeflow.report.electronic import (
     oxidation_text,
     why_absent,
 )
-from cathodeflow.report.figures.band_gap import PublishedGaps, band_gap, gaps
+from cathodeflow.report.figures.band_gap import PublishedGaps, band_gap, functional_below, gaps
 from cathodeflow.report.figures.bond_strength import bond_strength, bonding_results, mean_by_ligand
 from cathodeflow.report.figures.charge_transfer import charge_transfer, mean_charges
 from cathodeflow.report.figures.density_change import colour_range, density_slice, planar_average
@@ -69,7 +69,7 @@ def gap_panel(contents: ReportContents, structure: ElectronicStructure) -> Panel
     if not structure.any_done(Branch.GAP):
         return Panel("gaps", title, "No band gap has been computed.")
     beside = published_gaps(contents, structure)
-    functional = next((gap.pbe.functional for gap in gaps(structure).values()), "PBE")
+    functional = functional_below(gaps(structure).values())
     caption = (
         f"Gap at each level, eV: HSE06 at the band edges of the {functional} static run (filled), and {functional} "
         f"itself (open); a metal stands at 0 (S0 section 3.5 and Fig. 4c, d). Dashed: pristine host. "
@@ -247,14 +247,17 @@ def _no_level(structure: ElectronicStructure, absent: list[AbsentBranch], subjec
 def gap_rows(structure: ElectronicStructure) -> list[dict[str, Any]]:
     """Return one row per gap: both functionals, kind, edges and their channels."""
     rows = []
-    for (composition, level), gap in gaps(structure).items():
+    computed = gaps(structure)
+    functional = functional_below(computed.values())
+    for (composition, level), gap in computed.items():
         edges = gap.hybrid or gap.pbe
+        own = "" if gap.pbe.functional == functional else f" ({gap.pbe.functional})"
         rows.append(
             {
                 "composition": composition,
                 "level": level,
-                "functional": gap.pbe.functional,
-                "pbe": number(gap.pbe.gap),
+                "functional": functional,
+                "pbe": f"{number(gap.pbe.gap)}{own}",
                 "hybrid": number(gap.hybrid.gap) if gap.hybrid is not None else "not run: no gap to refine",
                 "kind": "metal" if edges.is_metal else "direct" if edges.is_direct else "indirect",
                 "vbm": _edge_text(edges.vbm),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import plotly.graph_objects as go
 
@@ -27,6 +27,12 @@ def gaps(structure: ElectronicStructure) -> dict[tuple[str, str], GapResult]:
     return found
 
 
+def functional_below(computed: Iterable[GapResult]) -> str:
+    """Return what the static runs computed with: ``PBE(+U)`` where the metals of only some crystals have a U."""
+    names = {gap.pbe.functional for gap in computed}
+    return "PBE(+U)" if len(names) > 1 else next(iter(names), "PBE")
+
+
 def band_gap(structure: ElectronicStructure, published: PublishedGaps) -> go.Figure:
     """Draw the gaps, eV: filled HSE06, open the functional of the labels; metals stand at zero.
 
@@ -38,7 +44,7 @@ def band_gap(structure: ElectronicStructure, published: PublishedGaps) -> go.Fig
         What the paper gives, per composition and level; empty where it does not compare.
     """
     computed = gaps(structure)
-    functional = plain(next((gap.pbe.functional for gap in computed.values()), "PBE"))
+    functional = plain(functional_below(computed.values()))
     figure = faceted([plain(subject.name) for subject in structure.subjects], structure.levels, "Band gap (eV)")
     for column, level in enumerate(structure.levels):
         axes = {"xaxis": axis_name("x", column), "yaxis": axis_name("y", column), "showlegend": column == 0}
@@ -71,15 +77,19 @@ def _points(
     figure.add_scatter(
         x=[round(edges.gap, 4) for _, edges in points],
         y=[line for line, _ in points],
-        text=["metal" if edges.is_metal else "direct" if edges.is_direct else "indirect" for _, edges in points],
+        text=[plain(f"{edges.functional}, {_kind(edges)}") for _, edges in points],
         mode="markers",
         name=name,
         legendgroup=name,
         marker={**marker, "line": {"width": 2}} if marker["symbol"] == "circle-open" else marker,
-        hovertemplate=f"%{{y}}, {name}: %{{x:.2f}} eV, %{{text}}<extra></extra>",
+        hovertemplate="%{y}: %{x:.2f} eV, %{text}<extra></extra>",
         cliponaxis=False,
         **axes,
     )
+
+
+def _kind(edges: EdgesPart) -> str:
+    return "metal" if edges.is_metal else "direct" if edges.is_direct else "indirect"
 
 
 def _joints(figure: go.Figure, column: int, of_level: list[tuple[Subject, GapResult]]) -> None:

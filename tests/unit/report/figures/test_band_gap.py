@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import plotly.graph_objects as go
 import pytest
 from tests.unit.report import followup_factories
@@ -10,6 +12,7 @@ from cathodeflow.records.followup import GapResult
 from cathodeflow.records.outcomes import Branch
 from cathodeflow.report.contents import ReportContents
 from cathodeflow.report.electronic import ElectronicStructure, electronic_structure
+from cathodeflow.report.electronic_panels import gap_panel, gap_rows
 from cathodeflow.report.figures.band_gap import band_gap, gaps
 
 
@@ -58,6 +61,31 @@ def test_the_pristine_host_stands_first_and_its_gap_is_a_line_through_each_colum
     assert figure.layout.yaxis.categoryarray[0] == "V8 (pristine)"
     dashed = [shape for shape in figure.layout.shapes if shape.line.dash == "dash"]
     assert [shape.x0 for shape in dashed] == list(followup_factories.PRISTINE_GAPS.values())
+
+
+def test_compositions_without_u_are_not_said_to_have_one(contents: ReportContents) -> None:
+    last = next(record.composition for record in reversed(contents.follow_ups) if record.branch == Branch.GAP)
+    changed = []
+    for record in contents.follow_ups:
+        if record.gap is not None and record.composition == last:  # such as Ru4Pd4, of which neither metal has a U
+            plain = record.gap.pbe.model_copy(update={"functional": "PBE"})
+            changed.append(record.model_copy(update={"gap": record.gap.model_copy(update={"pbe": plain})}))
+        else:
+            changed.append(record)
+    mixed = replace(contents, follow_ups=changed)
+    found = electronic_structure(mixed)
+    assert found is not None
+    assert {trace.name for trace in band_gap(found, {}).data if trace.name} == {"PBE(+U)", "HSE06 at the band edges"}
+    trace = next(trace for trace in band_gap(found, {}).data if trace.name == "PBE(+U)")
+    hovered = dict(zip(trace.y, trace.text, strict=True))
+    assert {text.split(",")[0] for name, text in hovered.items() if name.startswith(last)} == {"PBE"}
+    assert {text.split(",")[0] for name, text in hovered.items() if not name.startswith(last)} == {"PBE+U"}
+    caption = gap_panel(mixed, found).caption
+    assert "PBE(+U) static run" in caption
+    rows = gap_rows(found)
+    assert {row["functional"] for row in rows} == {"PBE(+U)"}
+    assert all(row["pbe"].endswith("(PBE)" if row["composition"] == last else "(PBE+U)") for row in rows)
+    assert not any("(" in row["pbe"] for row in gap_rows(electronic_structure(contents)))
 
 
 def test_a_metal_stands_at_zero_without_a_hybrid(contents: ReportContents) -> None:
