@@ -30,12 +30,13 @@ WaitOption = Annotated[
 def build(help_style: Literal["rich"] | None) -> typer.Typer:
     """Assemble the commands."""
     app = typer.Typer(
-        help="Where a project's documents are: look, move, upgrade, repair.",
+        help="Where a project's documents are: look, move, join, upgrade, repair.",
         no_args_is_help=True,
         rich_markup_mode=help_style,
     )
     app.command("info")(info)
     app.command("migrate")(migrate)
+    app.command("join")(join)
     app.command("upgrade")(upgrade)
     app.command("repair")(repair)
     return app
@@ -110,14 +111,39 @@ def migrate(
         note("CATHODEFLOW_STORE_URI still names a server: unset it")
 
 
+def join(
+    uri: Annotated[str, typer.Argument(metavar="URI", help="`mongodb://[user@]host[:port]/database`, as `--to`.")],
+    project: ProjectOption = Path(),
+) -> None:
+    """Make a folder one of a project that is on a server: its own folder was lost, or is on another machine.
+
+    Jobs of the project that ran in another folder have their files there; what is in the store is all there.
+    """
+    from cathodeflow.cli.output import say
+    from cathodeflow.errors import StoreError
+    from cathodeflow.storage.connection import open_target
+    from cathodeflow.storage.identity import join as join_project
+    from cathodeflow.storage.project_file import is_project
+
+    if is_project(project):
+        raise StoreError(f"{project.absolute()} holds a project already: name another folder with --project.")
+    if not project.is_dir():
+        raise StoreError(f"There is no folder {project.absolute()}: make it first.")
+    opened = open_target(project, uri)
+    join_project(opened)
+    say(f"{opened.folder} is a folder of the project in {opened.uri}: {', '.join(opened.campaign_names()) or 'empty'}")
+
+
 def upgrade(project: ProjectOption = Path()) -> None:
     """Make the indexes that this version declares, and bring documents of older versions up to it."""
     from cathodeflow.cli.output import say
     from cathodeflow.cli.selection import open_existing
     from cathodeflow.storage.collections import declared
+    from cathodeflow.storage.identity import settle_identity
     from cathodeflow.storage.upgrade import upgrade as bring_up
 
     opened = open_existing(project)
+    settle_identity(opened)
     done = bring_up(opened, declared(opened))
     say(f"{done.indexes} indexes made, {done.documents} documents brought up")
 

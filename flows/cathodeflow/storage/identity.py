@@ -111,7 +111,8 @@ def join(project: Project) -> str:
             "one there with `cflow launch`."
         )
     name = _given(project, owner or uuid.uuid4().hex)
-    write_project_file(project.folder, project.address, name)
+    if not write_project_file(project.folder, project.address, name, anew=True):
+        raise StoreError(f"{project.folder} has a {FILE_NAME} already: name another folder.")
     return name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -164,7 +165,7 @@ def write_project_file(
             said["password_file"] = str(path.expanduser().absolute())
     if project is not None:
         said["project"] = project
-    fresh = folder / f".{FILE_NAME}.{os.getpid()}"
+    fresh = folder / f".{FILE_NAME}.{os.getpid()}.{threading.get_ident()}"
     try:
         with fresh.open("w", encoding="utf-8") as file:
             file.write(json.dumps(said, indent=2) + "\n")
