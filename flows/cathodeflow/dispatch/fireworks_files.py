@@ -9,11 +9,10 @@ from cathodeflow.dispatch.sites import Category, Queue, slurm_time
 from cathodeflow.dispatch.slurm.script import in_double_quotes
 from cathodeflow.storage.collections import DATABASE, OUTPUTS
 
-
 _VARIABLE = "CATHODEFLOW_STORE_URI"
 _FILL = (
-    f"# FireWorks and jobflow expand no variables: `envsubst < FILE` puts the address of ${_VARIABLE} in. Where it names\n"
-    "# a user, write the password behind the name then (user:password@), and keep the file to yourself: chmod 600.\n"
+    f"# FireWorks and jobflow expand no variables: `envsubst < FILE` puts the address of ${_VARIABLE} in. Where\n"
+    "# it names a user, write the password behind the name then (user:password@), and keep the file to yourself: chmod 600.\n"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def check_options(options: ServerOptions, access: AccessFile) -> None:
     CampaignError
         Others could reach it, and there are no accounts.
     DefinitionError
-        Half of what TLS needs is given, or a file of it is absent.
+        Half of what TLS needs is given, or a file of it is absent or cannot be used.
     """
     if not is_loopback(options.host) and not access.accounts:
         raise CampaignError(
@@ -78,6 +79,20 @@ def check_options(options: ServerOptions, access: AccessFile) -> None:
     for path in (options.certificate, options.key):
         if path is not None and not path.is_file():
             raise DefinitionError(f"there is no file {path}: name the PEM files of the certificate and of its key")
+    if options.certificate is not None and options.key is not None:
+        _try_certificate(options.certificate, options.key)
+
+
+def _try_certificate(certificate: Path, key: Path) -> None:
+    """Load the files once: the server would listen, and close each connection without a word to its browser."""
+    try:
+        # An encrypted key would be asked for at a terminal by each worker of the server.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise DefinitionError(
+            f"{certificate} and {key} cannot be used for TLS ({error}): give the certificate, with those between it "
+            "and its authority, and its own key without a password, both as PEM"
+        ) from error
 
 
 def listen(options: ServerOptions) -> socket.socket:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.services.mongo.authority import Authority
 from tests.unit.web.conftest import SEEN
 from typer.testing import CliRunner
 
@@ -49,6 +50,17 @@ def test_tls_needs_both_files(access: AccessFile, tmp_path: Path):
         check_options(ServerOptions(certificate=tmp_path / "c.pem"), access)
     with pytest.raises(DefinitionError, match="there is no file"):
         check_options(ServerOptions(certificate=tmp_path / "c.pem", key=tmp_path / "k.pem"), access)
+
+
+def test_a_certificate_that_cannot_be_used_is_refused_before_anything_is_served(access: AccessFile, tmp_path: Path):
+    authority = Authority(tmp_path, "a")
+    (key, certificate), (other, _) = authority.sign("localhost"), Authority(tmp_path, "b").sign("elsewhere")
+    check_options(ServerOptions(certificate=certificate, key=key), access)
+    with pytest.raises(DefinitionError, match=r"cannot be used for TLS .*own key"):
+        check_options(ServerOptions(certificate=certificate, key=other), access)
+    (tmp_path / "words.pem").write_text("no certificate")
+    with pytest.raises(DefinitionError, match="cannot be used for TLS"):
+        check_options(ServerOptions(certificate=tmp_path / "words.pem", key=key), access)
 
 
 def test_a_port_that_is_taken_is_named_with_the_remedy():
