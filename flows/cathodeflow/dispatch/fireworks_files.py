@@ -12,7 +12,7 @@ from cathodeflow.storage.collections import DATABASE, OUTPUTS
 _VARIABLE = "CATHODEFLOW_STORE_URI"
 _FILL = (
     f"# FireWorks and jobflow expand no variables: `envsubst < FILE` puts the address of ${_VARIABLE} in. Where\n"
-    "# it names a user, write the password behind the name then (user:password@), and keep the file to yourself: chmod 600.\n"
+    "# it names a user, write the password behind it then (user:password@), and keep the file to yourself: chmod 600.\n"
 )
 
 
