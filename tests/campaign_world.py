@@ -15,6 +15,7 @@ from typing import Any
 
 from jobflow import SETTINGS, Flow
 from jobflow.core.job import job
+from tests.services.gate import Gate
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.advance import advance
@@ -35,42 +36,13 @@ from cathodeflow.records.outcomes import Reason
 from cathodeflow.storage.connection import Project, create_project
 
 COMPUTED = "COMPUTED_LABELS"  # names the file to which each computed label adds a line
-GATE = "LABELS_GATE"  # names a file: while it is there, labels wait once as many are computed as it says
+GATE = "LABELS_GATE"  # names the file of a gate that each label has to pass
 FINISHED = {"done", "stopped", "paused"}
 
 
 def fraction(text: str) -> float:
     """A number between 0 and 1 that depends on nothing but the text."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
-
-
-def wait_at_gate() -> None:
-    """Return when the gate is open; workers that ask at the same moment may both pass as the last."""
-    if GATE not in os.environ:
-        return
-    gate, computed = Path(os.environ[GATE]), Path(os.environ[COMPUTED])
-    while True:
-        try:
-            most = int(gate.read_text())
-        except FileNotFoundError:
-            return
-        if not computed.exists() or len(computed.read_text().splitlines()) < most:
-            return
-        somebody_waits_at(gate).touch()
-        time.sleep(0.05)
-
-
-def somebody_waits_at(gate: Path) -> Path:
-    """The file that is there once a label waits."""
-    return gate.with_suffix(".waits")
-
-
-def close_gate(gate: Path, most: int) -> None:
-    """Let so many labels be computed, counting those that are; `gate.unlink()` lets all pass."""
-    somebody_waits_at(gate).unlink(missing_ok=True)
-    whole = gate.with_suffix(".new")
-    whole.write_text(str(most))
-    whole.replace(gate)
 
 
 def lawful_energy(level: str, composition: str, mask: int, n_atoms: int) -> float:
@@ -116,7 +88,8 @@ def lawful_label(
     composition = key_of(elements, mask, n_sites)
     if composition in engine["parameters"].get("fail_compositions", []):
         raise CalculationError(f"rehearsed failure of {composition}")
-    wait_at_gate()
+    if GATE in os.environ:
+        Gate(Path(os.environ[GATE])).wait()
     time.sleep(engine["parameters"].get("delay_s", 0.0))
     if COMPUTED in os.environ:
         with Path(os.environ[COMPUTED]).open("a") as computed:

@@ -11,9 +11,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.services.ports import free_ports
+
 REPOSITORY = Path(__file__).parents[2]
 JARS = REPOSITORY / ".services" / "mongo"
-START_S = 60.0
+START_S = 300.0
+END_S = 120.0
 
 
 def why_unavailable() -> str | None:
@@ -27,12 +30,6 @@ def why_unavailable() -> str | None:
     return None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class MongoServer:
     """One server with its data in a folder; it can be killed and started again on the same port.
@@ -42,7 +39,7 @@ class MongoServer:
     """
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=lambda: free_ports(1))
     tls: tuple[Path, Path] | None = None
     user: tuple[str, str] | None = None
     process: subprocess.Popen[bytes] | None = None
@@ -95,7 +92,7 @@ class MongoServer:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the MongoDB server ended at once:\n{log.read_text()[-2000:]}")
             with socket.socket() as probe:
-                probe.settimeout(0.2)
+                probe.settimeout(5.0)
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     self._make_mongods_user()
                     return
@@ -127,7 +124,7 @@ class MongoServer:
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
             try:
-                self.process.wait(timeout=20)
+                self.process.wait(timeout=END_S)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()

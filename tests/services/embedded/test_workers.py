@@ -17,9 +17,11 @@ from typing import Any
 
 import jobflow
 import pytest
-from tests.unit.dispatch.noop_jobs import fail, kill_oneself, noop, sleep
+from tests.services.held_jobs import until_asked_to_end
+from tests.services.waiting import AMPLE_S, wait_for
+from tests.unit.dispatch.noop_jobs import fail, kill_oneself, noop
 
-from cathodeflow.dispatch.jobs import count_states, firework_details, list_fireworks
+from cathodeflow.dispatch.jobs import LOG_NAME, count_states, firework_details, list_fireworks
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY
@@ -45,14 +47,14 @@ def start(target: Callable[..., Any], *arguments: Any) -> Any:
     return process
 
 
-def add_jobs(project: Project, count: int) -> None:
+def add_jobs(project: Project, count: int, first: int = 0) -> None:
     """Add no-op jobs as workflows of their own, in one go."""
     from fireworks import Firework, Workflow
     from jobflow.managers.fireworks import JobFiretask
 
     marks = {"_campaign": "c", "_kind": "label", "_category": "cpu", "_priority": 0}
     workflows = []
-    for number in range(count):
+    for number in range(first, first + count):
         firework = Firework([JobFiretask(job=noop(number), store=None)], spec={**marks, "_key": str(number)})
         natural_key = {"campaign": "c", "kind": "label", "key": str(number), "attempt": 1}
         workflows.append(Workflow([firework], metadata=natural_key))
@@ -88,13 +90,16 @@ def test_eight_processes_run_two_thousand_jobs_each_once(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_killed_workers_lose_nothing_and_repeat_nothing_recorded(tmp_path: Path) -> None:
     project = create_project(tmp_path / "p")
-    add_jobs(project, 300)
+    added = 0
     recorded: dict[str, Any] = {}
     for _ in range(20):
+        if count_states(project).get("READY", 0) < 60:  # every time there is something to take from them
+            add_jobs(project, 120, first=added)
+            added += 120
+        there = count_states(project).get("COMPLETED", 0)
         workers = [start(work, project.folder, number) for number in range(3)]
         # Some are killed while they start, some at work.
         if random.random() < 0.7:
-            there = count_states(project).get("COMPLETED", 0)
             wait_for(lambda there=there: count_states(project).get("COMPLETED", 0) > there)  # type: ignore[misc]
         time.sleep(random.uniform(0.0, 0.1))
         for process in workers:
@@ -107,7 +112,7 @@ def test_killed_workers_lose_nothing_and_repeat_nothing_recorded(tmp_path: Path)
         recorded = now
     last = start(work, project.folder, 9)
     last.join()
-    check_consistent(project, 300)
+    check_consistent(project, added)
 
 
 def run_worker(folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -118,19 +123,12 @@ def run_worker(folder: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
 def test_a_worker_process_logs_each_job_and_keeps_the_traceback(tmp_path: Path) -> None:
     project = create_project(tmp_path / "p")
     add_workflow_once(project, noop(1), campaign="c", kind="label", key="fine/one")
     add_workflow_once(project, fail("bad number"), campaign="c", kind="label", key="broken")
     worker = run_worker(project.folder, "--until-empty", "--campaign", "c", "--threads", "1")
-    said, _ = worker.communicate(timeout=60)
+    said, _ = worker.communicate(timeout=AMPLE_S)
     assert worker.returncode == 0, said
     assert "ends after 2 job(s)" in said
     assert count_states(project) == {"COMPLETED": 1, "FIZZLED": 1}
@@ -144,15 +142,21 @@ def test_a_worker_process_logs_each_job_and_keeps_the_traceback(tmp_path: Path) 
     assert (fine.key, fine.launches) == ("fine/one", 1)
 
 
+def listens(project: Project) -> bool:
+    """Whether a job is so far that its worker may be asked to end."""
+    logs = project.folder.glob(f"launches/*/*/*/{LOG_NAME}")
+    return any("waits to be asked" in log.read_text() for log in logs)
+
+
 def test_a_worker_asked_to_end_finishes_its_job(tmp_path: Path) -> None:
     project = create_project(tmp_path / "p")
     for number in range(3):
-        add_workflow_once(project, sleep(1.0), campaign="c", kind="label", key=str(number))
+        add_workflow_once(project, until_asked_to_end(), campaign="c", kind="label", key=str(number))
     worker = run_worker(project.folder)
-    wait_for(lambda: count_states(project).get("RUNNING", 0) == 1)
+    wait_for(lambda: listens(project))
     worker.send_signal(signal.SIGINT)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=AMPLE_S) == 0
     assert count_states(project) == {"COMPLETED": 1, "READY": 2}
 
 
@@ -171,7 +175,7 @@ def test_a_worker_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
     assert "works on" in parent.stdout.readline()
     parent.kill()
     parent.wait()
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 10)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_a_job_that_kills_its_worker_is_found_and_run_again(tmp_path: Path) -> None:
@@ -187,6 +191,6 @@ def test_a_job_that_kills_its_worker_is_found_and_run_again(tmp_path: Path) -> N
 
 def test_a_worker_without_a_project_says_so(tmp_path: Path) -> None:
     worker = run_worker(tmp_path)
-    said, _ = worker.communicate(timeout=60)
+    said, _ = worker.communicate(timeout=AMPLE_S)
     assert worker.returncode == STORE_AWAY
     assert "no store" in said

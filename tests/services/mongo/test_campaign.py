@@ -48,7 +48,7 @@ def test_two_workers_and_a_driver_bring_a_campaign_to_its_end(tmp_path: Path, mo
     launch(folder, wanted)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CATHODEFLOW_TICK_S": "0.2"}
     command = [sys.executable, "-m", "tests.killable_driver", str(folder)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr + "".join(p.read_text() for p in (folder / "logs").glob("*"))
     embedded = launch(tmp_path / "embedded", wanted)
     run_to_end(embedded)

@@ -18,15 +18,15 @@ from tests.campaign_world import (
     COMPUTED,
     GATE,
     LAWFUL,
-    close_gate,
     definition,
     final_documents,
     launch,
     run_to_end,
-    somebody_waits_at,
     work_one,
 )
+from tests.services.gate import Gate
 from tests.services.mongo_server import MongoServer
+from tests.services.waiting import AMPLE_S, wait_for
 from tests.stores import Stores
 from typer.testing import CliRunner
 
@@ -46,7 +46,6 @@ from cathodeflow.storage.project_file import FILE_NAME, read_project_file
 
 pytestmark = pytest.mark.service
 ROOT = Path(__file__).parents[3]
-AMPLE_S = 300.0  # for what takes seconds here: only a wait in vain is to end by it
 
 
 def keep_large_things(project: Project) -> None:
@@ -108,11 +107,8 @@ def logs_of(folder: Path) -> str:
 
 def until(happened: Callable[[], bool], process: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait for what a process that must go on meanwhile brings about."""
-    deadline = time.monotonic() + AMPLE_S
-    while not happened():
-        assert process.poll() is None, logs_of(folder)
-        assert time.monotonic() < deadline, f"it did not happen in time:\n{logs_of(folder)}"
-        time.sleep(0.05)
+    wait_for(lambda: happened() or process.poll() is not None, why_not=lambda: logs_of(folder))
+    assert happened(), logs_of(folder)
 
 
 @pytest.mark.slow
@@ -122,17 +118,17 @@ def test_a_campaign_at_work_is_moved_both_ways_and_computes_nothing_twice(
     monkeypatch: pytest.MonkeyPatch,
     start: Start,
 ) -> None:
-    gate, said = tmp_path / "gate", tmp_path / "moved.json"
+    gate, said = Gate(tmp_path / "gate"), tmp_path / "moved.json"
     monkeypatch.setenv(COMPUTED, str(tmp_path / "computed"))
-    monkeypatch.setenv(GATE, str(gate))
+    monkeypatch.setenv(GATE, str(gate.path))
     folder, uri = tmp_path / "p", Stores(mongo_server).uri()
     keep_large_things(launch(folder, definition()))
     for to, labels in ((uri, 2), ("embedded", 7)):
-        close_gate(gate, labels)
+        gate.close(labels - open_project(folder).count("labels"))
         driver = start(folder, "driver", "-m", "tests.killable_driver", str(folder))
         left = open_project(folder)
         until(lambda left=left, labels=labels: left.count("labels") >= labels, driver, folder)
-        until(somebody_waits_at(gate).exists, driver, folder)
+        until(gate.somebody_waits, driver, folder)
         refused = CliRunner().invoke(build_app(None), ["store", "migrate", "--to", to, "-p", str(folder)])
         assert "is driven by" in str(refused.exception)
         assert campaign_of(left).before_move is None
@@ -142,7 +138,7 @@ def test_a_campaign_at_work_is_moved_both_ways_and_computes_nothing_twice(
         until(lambda told=told: "waiting: " in told.read_text(), mover, folder)
         assert campaign_of(left).state == CampaignState.STOPPED
         assert left.count("fireworks", {"state": "RUNNING"}), "a job is at the gate: the move has to wait for it"
-        gate.unlink()
+        gate.open()
         assert mover.wait(timeout=AMPLE_S) == 0, logs_of(folder)
         assert driver.wait(timeout=AMPLE_S) == 1, "a campaign that is stopped ends its driver"
         assert campaign_of(left).state == CampaignState.STOPPED
@@ -182,7 +178,7 @@ def test_a_server_that_goes_away_meanwhile_leaves_the_campaign_at_work(
     server = MongoServer(tmp_path / "mongo")
     server.start()
     project = launch(tmp_path / "p", definition())
-    uri = server.database_uri("x") + "?serverSelectionTimeoutMS=300"
+    uri = server.database_uri("x") + "?serverSelectionTimeoutMS=5000"
     try:
         with pytest.raises(ConnectionFailure):
             move_project(project, open_target(project.folder, uri), INDEXES, on_progress=lambda *_: server.kill())
@@ -240,7 +236,13 @@ from cathodeflow.storage.collections import INDEXES
 from cathodeflow.storage.connection import open_project, open_target
 module.CHUNK = 20
 source, target = open_project(Path(sys.argv[1])), open_target(Path(sys.argv[1]), sys.argv[2])
-move_project(source, target, INDEXES, on_progress=lambda name, n: print(name, n, flush=True))
+
+def progress(name, count):
+    print(name, count, flush=True)
+    if name == "events":
+        input()  # for ever: to be killed here
+
+move_project(source, target, INDEXES, on_progress=progress)
 """
 
 
@@ -249,13 +251,16 @@ def test_a_copy_killed_half_way_is_finished_by_a_repeat(tmp_path: Path, mongo_se
     folder = tmp_path / "p"
     source = half_way(folder)
     uri = Stores(mongo_server).uri()
-    child = subprocess.Popen([sys.executable, "-c", COPY, str(folder), uri], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", COPY, str(folder), uri]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith("events"):
             child.send_signal(signal.SIGKILL)
             break
-    child.wait()
+    assert child.wait() == -signal.SIGKILL
+    child.stdin.close()
     child.stdout.close()
     assert read_project_file(folder) is None
     partial = open_target(folder, uri)
@@ -276,7 +281,7 @@ def test_a_project_at_work_is_refused(tmp_path: Path, mongo_server: MongoServer)
     folder = tmp_path / "p"
     project = launch(folder, definition())
     uri = Stores(mongo_server).uri()
-    transitions.take_lease(project, "trial", "elsewhere:1:2.0", 30.0)
+    transitions.take_lease(project, "trial", "elsewhere:1:2.0", 3600.0)
     with pytest.raises(StoreError, match="is driven by elsewhere"):
         migrate(project, open_target(folder, uri))
     project.database.campaigns.update_one({}, {"$set": {"lease.expires_at": now() - timedelta(seconds=1)}})
@@ -341,6 +346,7 @@ def test_the_folder_knows_its_server_and_no_password(
     folder, uri = tmp_path / "p", Stores(mongo_server).uri()
     create_project(folder, uri)
     said = json.loads((folder / FILE_NAME).read_text())
+    assert len(said.pop("project")) == 32
     assert said == {"store": "mongodb", "uri": uri, "password_variable": "CATHODEFLOW_STORE_PASSWORD"}
     assert open_project(folder).uri == uri
     listed = CliRunner().invoke(build_app(None), ["store", "info", "-p", str(folder), "--json"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,12 +15,15 @@ import bson
 import pytest
 from fireworks.core.firework import FWAction
 from fireworks.core.fworker import FWorker
-from tests.campaign_world import definition, final_documents, launch, run_to_end
+from tests.campaign_world import GATE, definition, final_documents, launch, run_to_end
+from tests.services.gate import Gate
+from tests.services.held_jobs import held, held_then_add, held_then_fail
 from tests.services.mongo_server import MongoServer, why_unavailable
-from tests.unit.dispatch.noop_jobs import add_another_slowly, fail_slowly, sleep
+from tests.services.waiting import AMPLE_S, wait_for
+from tests.unit.dispatch.noop_jobs import sleep
 
 from cathodeflow.dispatch.claimed import ClaimedLaunchPad
-from cathodeflow.dispatch.jobs import count_states, job_uuids
+from cathodeflow.dispatch.jobs import LOG_NAME, count_states, job_uuids
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.repair import repair
@@ -34,6 +37,12 @@ from cathodeflow.storage.outbox import ENDING, FOLDER, LEFT, Outbox
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 ROOT = Path(__file__).parents[3]
+SETTINGS = {
+    # A server that is there answers within this on any machine, and one that is away is asked often enough.
+    "CATHODEFLOW_STORE_TIMEOUT_S": "3",
+    "CATHODEFLOW_STORE_FIRST_DELAY_S": "0.2",
+    "PYTHONPATH": str(ROOT),
+}
 
 
 @pytest.fixture
@@ -52,28 +61,58 @@ def project(tmp_path: Path, server: MongoServer) -> Project:
     return create_project(tmp_path / "p", server.database_uri("p"))
 
 
-def start_worker(project: Project, patience_s: float) -> subprocess.Popen[str]:
-    settings = {
-        "CATHODEFLOW_STORE_PATIENCE_S": str(patience_s),
-        "CATHODEFLOW_STORE_TIMEOUT_S": "0.5",
-        "CATHODEFLOW_STORE_FIRST_DELAY_S": "0.2",
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "cathodeflow.dispatch.worker", "--project", str(project.folder), "--until-empty"]
-    return subprocess.Popen(
-        command, env=os.environ | settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """A closed gate, for what must not go on before the server is away."""
+    made = Gate(tmp_path / "gate")
+    made.close()
+    return made
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
-def running(project: Project) -> bool:
-    return count_states(project).get("RUNNING") == 1
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts Python programs whose words are in the file `said`."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str, **settings: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / "said").open("wb") as out:
+            environment = os.environ | SETTINGS | settings
+            words = [sys.executable, *command]
+            started.append(subprocess.Popen(words, env=environment, cwd=ROOT, stdout=out, stderr=out))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def start_worker(project: Project, start: Start) -> Callable[[], subprocess.Popen[bytes]]:
+    command = ("-m", "cathodeflow.dispatch.worker", "--project", str(project.folder), "--until-empty")
+    return lambda: start(*command)
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Callable[[], str]:
+    """What the process that was started last has said by now."""
+    return (tmp_path / "said").read_text
+
+
+def knock(port: int) -> None:
+    """Wait until somebody looks for a server that is away, and do not let him in."""
+    with socket.create_server(("127.0.0.1", port)) as door:
+        door.settimeout(AMPLE_S)
+        door.accept()[0].close()
+
+
+def log(project: Project) -> str:
+    """Of the only job."""
+    (folder,) = project.folder.glob("launches/*/*/*")
+    return (folder / LOG_NAME).read_text()
 
 
 def outbox(project: Project) -> Path | None:
@@ -88,42 +127,68 @@ def made_once(project: Project, seconds: float) -> None:
     assert outbox(project) is None
 
 
-def test_a_job_waits_for_its_server_and_goes_on(project: Project, server: MongoServer) -> None:
-    add_workflow_once(project, sleep(2.0), campaign="c", kind="label", key="k")
-    worker = start_worker(project, patience_s=60)
-    wait_for(lambda: running(project))
+def add(project: Project, job: object) -> None:
+    add_workflow_once(project, job, campaign="c", kind="label", key="k")
+
+
+def test_a_job_waits_for_its_server_and_goes_on(
+    project: Project,
+    server: MongoServer,
+    gate: Gate,
+    start_worker: Callable[[], subprocess.Popen[bytes]],
+    said: Callable[[], str],
+) -> None:
+    add(project, held(str(gate.path), 2.0))
+    worker = start_worker()
+    wait_for(gate.somebody_waits, why_not=said)
     server.stop()
-    wait_for(lambda: outbox(project) is not None)
-    time.sleep(3.0)
+    gate.open()
+    wait_for(lambda: log(project).count("asking again") > 1 or worker.poll() is not None, why_not=said)
+    assert outbox(project) is not None
     assert worker.poll() is None
     server.start()
-    said, _ = worker.communicate(timeout=60)
-    assert worker.returncode == 0, said
+    assert worker.wait(AMPLE_S) == 0, said()
     made_once(project, 2.0)
     assert not repair(project, thorough=True)
 
 
-def left_by_a_job(project: Project, server: MongoServer, kill: bool) -> None:
-    worker = start_worker(project, patience_s=600 if kill else 1)
-    wait_for(lambda: running(project))
-    server.stop()
-    if kill:
-        wait_for(lambda: outbox(project) is not None and any(outbox(project).glob("*.bson")))  # type: ignore[union-attr]
-        worker.send_signal(signal.SIGKILL)
-    said, _ = worker.communicate(timeout=60)
-    assert worker.returncode == (-signal.SIGKILL if kill else STORE_AWAY), said
-    box = outbox(project)
-    assert box is not None
-    if not kill:
-        assert {ENDING, LEFT} <= {path.name for path in box.iterdir()}
-        assert "handed in by" in said
-    server.start()
+Leave = Callable[[Callable[..., object], float | str, bool], None]
+
+
+@pytest.fixture
+def leave(
+    project: Project,
+    server: MongoServer,
+    gate: Gate,
+    start_worker: Callable[[], subprocess.Popen[bytes]],
+    said: Callable[[], str],
+) -> Leave:
+    """Runs a job whose server goes away meanwhile, until its worker is killed or gives up; the server is back then."""
+
+    def leave(job: Callable[..., object], made: float | str, kill: bool) -> None:
+        # It loses patience behind the gate: before, with the server there, a slow start must not cost it any.
+        add(project, job(str(gate.path), made, None if kill else 1.0))
+        worker = start_worker()
+        wait_for(gate.somebody_waits, why_not=said)
+        server.stop()
+        gate.open()
+        if kill:
+            wait_for(lambda: (box := outbox(project)) is not None and any(box.glob("*.bson")), why_not=said)
+            worker.send_signal(signal.SIGKILL)
+        assert worker.wait(AMPLE_S) == (-signal.SIGKILL if kill else STORE_AWAY), said()
+        box = outbox(project)
+        assert box is not None
+        if not kill:
+            assert {ENDING, LEFT} <= {path.name for path in box.iterdir()}
+            assert "handed in by" in said()
+        server.start()
+
+    return leave
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_what_a_job_left_is_handed_in_and_not_computed_again(project: Project, server: MongoServer, kill: bool) -> None:
-    add_workflow_once(project, sleep(2.0), campaign="c", kind="label", key="k")
-    left_by_a_job(project, server, kill)
+def test_what_a_job_left_is_handed_in_and_not_computed_again(project: Project, leave: Leave, kill: bool) -> None:
+    leave(held, 2.0, kill)
     again = open_project(project.folder)
     reconcile(again)
     made_once(again, 2.0)
@@ -132,32 +197,35 @@ def test_what_a_job_left_is_handed_in_and_not_computed_again(project: Project, s
     assert reconcile(again) == []
 
 
-def test_what_a_job_adds_is_not_lost_either(project: Project, server: MongoServer) -> None:
-    add_workflow_once(project, add_another_slowly(1, 2.0), campaign="c", kind="label", key="k")
-    left_by_a_job(project, server, kill=False)
+def test_what_a_job_adds_is_not_lost_either(project: Project, leave: Leave) -> None:
+    leave(held_then_add, 1, False)
     again = open_project(project.folder)
     assert repair(again).results == 1
     assert count_states(again) == {"COMPLETED": 1, "READY": 1}
 
 
-def test_a_failure_is_handed_in_as_a_failure(project: Project, server: MongoServer) -> None:
-    add_workflow_once(project, fail_slowly("no convergence", 2.0), campaign="c", kind="label", key="k")
-    left_by_a_job(project, server, kill=False)
+def test_a_failure_is_handed_in_as_a_failure(project: Project, leave: Leave) -> None:
+    leave(held_then_fail, "no convergence", False)
     again = open_project(project.folder)
     assert repair(again).results == 1
     assert count_states(again) == {"FIZZLED": 1}
     assert "no convergence" in str(again.database.launches.find_one()["action"])
 
 
-def test_an_idle_worker_waits_too(project: Project, server: MongoServer) -> None:
-    add_workflow_once(project, sleep(0.0), campaign="c", kind="label", key="1")
+def test_an_idle_worker_waits_too(
+    project: Project,
+    server: MongoServer,
+    start_worker: Callable[[], subprocess.Popen[bytes]],
+    said: Callable[[], str],
+) -> None:
+    add(project, sleep(0.0))
     server.stop()
-    worker = start_worker(project, patience_s=60)
-    time.sleep(4.0)
-    assert worker.poll() is None
+    worker = start_worker()
+    for _ in range(3):
+        knock(server.port)
+    assert worker.poll() is None, said()
     server.start()
-    said, _ = worker.communicate(timeout=60)
-    assert worker.returncode == 0, said
+    assert worker.wait(AMPLE_S) == 0, said()
     assert count_states(open_project(project.folder)) == {"COMPLETED": 1}
 
 
@@ -231,48 +299,50 @@ def test_a_launch_that_the_server_has_forgotten_ends_nobody_elses(project: Proje
     assert count_states(project) == {"RUNNING": 1}, "the other's"
 
 
-@pytest.mark.parametrize("patience_s", [0, 60])
+@pytest.mark.parametrize("patience_s", [0, 600])
 def test_a_driver_that_is_started_meanwhile_waits_as_long_as_a_job_would(
-    project: Project, server: MongoServer, patience_s: int
+    project: Project, server: MongoServer, start: Start, said: Callable[[], str], patience_s: int
 ) -> None:
     server.stop()
-    settings = {"CATHODEFLOW_STORE_PATIENCE_S": str(patience_s), "CATHODEFLOW_STORE_TIMEOUT_S": "0.5"}
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "cathodeflow.cli.app", "run", "--project", str(project.folder)],
-        env=os.environ | settings,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = ("-m", "cathodeflow.cli.app", "run", "--project", str(project.folder))
+    driver = start(*command, CATHODEFLOW_STORE_PATIENCE_S=str(patience_s))
     if patience_s:
-        time.sleep(4.0)
-        assert driver.poll() is None
+        wait_for(lambda: said().count("Asking again") > 1 or driver.poll() is not None, why_not=said)
+        assert driver.poll() is None, said()
         server.start()
-    _, said = driver.communicate(timeout=60)
-    assert ("Asking again" in said) == bool(patience_s)
+    code = driver.wait(AMPLE_S)
+    assert ("Asking again" in said()) == bool(patience_s)
     # With the server there it sees that the project is empty.
-    assert driver.returncode == (CampaignError.exit_code if patience_s else StoreError.exit_code), said
+    assert code == (CampaignError.exit_code if patience_s else StoreError.exit_code), said()
 
 
-def test_a_campaign_goes_on_after_its_server_was_away(tmp_path: Path, server: MongoServer) -> None:
+def test_a_campaign_goes_on_after_its_server_was_away(
+    tmp_path: Path,
+    server: MongoServer,
+    gate: Gate,
+    start: Start,
+    said: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(GATE, str(gate.path))
     folder = tmp_path / "c"
     create_project(folder, server.database_uri("c"))
     launch(folder, definition())
-    settings = {
-        "CATHODEFLOW_STORE_TIMEOUT_S": "0.5",
-        "CATHODEFLOW_STORE_FIRST_DELAY_S": "0.2",
-        "CATHODEFLOW_TICK_S": "0.2",
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "tests.killable_driver", str(folder)]
-    with (folder / "driver.log").open("wb") as log:
-        driver = subprocess.Popen(command, env=os.environ | settings, cwd=ROOT, stdout=log, stderr=log)
+    driver = start("-m", "tests.killable_driver", str(folder), CATHODEFLOW_TICK_S="0.2")
+    gate.close(passes=2)
     for times in range(3):
         project = open_project(folder)
-        wait_for(lambda project=project, times=times: project.count("labels") > 2 * times)
+        wait_for(lambda project=project, times=times: project.count("labels") > 2 * times, why_not=said)
+        wait_for(gate.somebody_waits, why_not=said)
         server.stop()
-        time.sleep(2.0)
+        known = said().count("Asking again")
+        gate.open()  # labels end while nobody can be told
+        wait_for(lambda known=known: said().count("Asking again") > known or driver.poll() is not None, why_not=said)
+        assert driver.poll() is None, said()
+        if times < 2:
+            gate.close(passes=2)
         server.start()
-    assert driver.wait(timeout=200) == 0, (folder / "driver.log").read_text()
+    assert driver.wait(AMPLE_S) == 0, said()
     undisturbed = launch(tmp_path / "undisturbed", definition())
     run_to_end(undisturbed)
     project = open_project(folder)

@@ -51,7 +51,7 @@ def test_a_server_that_cannot_take_the_password_says_so_without_it(
 
 
 def test_tls_to_a_server_without_is_refused_in_words(tmp_path: Path, mongo_server: MongoServer) -> None:
-    uri = mongo_server.database_uri("x") + "?tls=true&serverSelectionTimeoutMS=1500"
+    uri = mongo_server.database_uri("x") + "?tls=true&serverSelectionTimeoutMS=3000"
     with pytest.raises(StoreError, match=r"TLS|cannot be reached"):
         open_project(tmp_path, uri)
 

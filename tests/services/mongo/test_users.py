@@ -41,7 +41,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., MongoServer]]:
 
 
 def address(server: MongoServer, user: str = "flow@", more: str = "&authSource=admin") -> str:
-    return server.database_uri("lab").replace("//", f"//{user}") + f"?serverSelectionTimeoutMS=3000{more}"
+    return server.database_uri("lab").replace("//", f"//{user}") + f"?serverSelectionTimeoutMS=60000{more}"
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_campaign_with_its_processes_logs_in_by_the_password_file(
     monkeypatch.delenv(FILE_VARIABLE)
     command = [sys.executable, "-m", "tests.killable_driver", str(folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CATHODEFLOW_TICK_S": "0.2"}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False)
     logs = "".join(path.read_text() for path in (folder / "logs").glob("*"))
     assert done.returncode == 0, done.stderr + logs
     embedded = launch(tmp_path / "embedded", definition())
@@ -80,7 +80,7 @@ def said_by(folder: Path, uri: str, password: str | None, *debug: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in {PASSWORD_VARIABLE, FILE_VARIABLE}}
     environment |= {"CATHODEFLOW_STORE_URI": uri} | ({} if password is None else {PASSWORD_VARIABLE: password})
     command = [sys.executable, "-m", "cathodeflow.cli.app", *debug, "store", "info", "-p", str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == (1 if debug else StoreError.exit_code), done.stderr
     assert done.stdout == ""
     return done.stderr
