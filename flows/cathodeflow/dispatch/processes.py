@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,9 @@ from typing import Any
 from cathodeflow.settings import get_settings
 
 _SAME_START_S = 0.05
+SLOTS, SLOTS_OF_A_GPU = "CATHODEFLOW_SLOTS", "CATHODEFLOW_SLOTS_OF_A_GPU"
+"""Variables by which an allocation tells a worker with how many it shares its cores, and each of its GPUs."""
+
 # What names the place in Slurm where a process runs; `reconcile` asks Slurm about it.
 SLURM_IDENTITY = {
     "slurm_job_id": "SLURM_JOB_ID",
@@ -47,14 +51,22 @@ def process_identity() -> dict[str, Any]:
     return this_process() | {key: os.environ[name] for key, name in SLURM_IDENTITY.items() if name in os.environ}
 
 
-def processors(threads: int) -> dict[str, int]:
+def processors(threads: int) -> dict[str, float]:
     """Return the cores and GPUs a worker holds, for the hours that pages and metrics add up.
 
-    In an allocation the cores it is bound to, elsewhere its threads.
+    In an allocation its share of what Slurm gave, all nodes included: slots that share one GPU hold parts of it, and
+    what a worker is bound to says nothing where Slurm confines nobody. Elsewhere its threads.
     """
-    cores = len(os.sched_getaffinity(0)) if "SLURM_JOB_ID" in os.environ else threads
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in os.environ else ""
-    return {"cores": cores, "gpus": len([name for name in gpus.split(",") if name])}
+    if "SLURM_JOB_ID" not in os.environ:
+        return {"cores": threads, "gpus": 0}
+    given = sum(
+        int(cpus) * int(nodes or 1)
+        for cpus, nodes in re.findall(r"(\d+)(?:\(x(\d+)\))?", os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    )
+    cores = given / int(os.environ.get(SLOTS, "1")) if given else len(os.sched_getaffinity(0))
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    gpus = len(visible) * int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) / int(os.environ.get(SLOTS_OF_A_GPU, "1"))
+    return {"cores": round(cores, 3), "gpus": round(gpus, 3)}
 
 
 def moment() -> datetime:

@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from cathodeflow.dispatch.processes import is_alive, processors
+from cathodeflow.dispatch.processes import SLOTS, SLOTS_OF_A_GPU, is_alive, processors
 
 
 def test_a_worker_of_this_machine_holds_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +20,23 @@ def test_a_worker_of_an_allocation_holds_what_it_is_bound_to(monkeypatch: pytest
     assert processors(1) == {"cores": len(os.sched_getaffinity(0)), "gpus": 2}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert processors(1)["gpus"] == 0
+
+
+def test_the_cores_and_gpus_of_all_nodes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_CPUS_PER_NODE", "128(x2),64")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert processors(1) == {"cores": 320, "gpus": 6}
+
+
+def test_slots_hold_their_share_of_cores_and_of_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_CPUS_PER_NODE", "16")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv(SLOTS, "8")
+    monkeypatch.setenv(SLOTS_OF_A_GPU, "2")
+    assert processors(1) == {"cores": 2, "gpus": 0.5}
 
 
 def test_a_running_process_is_alive_and_a_reused_number_is_not() -> None:

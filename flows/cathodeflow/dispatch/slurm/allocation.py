@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cathodeflow.dispatch.processes import SLOTS, SLOTS_OF_A_GPU
 from cathodeflow.dispatch.slurm.commands import call
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY, Death, write_death
 from cathodeflow.errors import MissingDependencyError, SchedulerError
@@ -296,9 +297,11 @@ class Allocation:
 
     def _start(self, slot: Slot) -> subprocess.Popen[bytes]:
         slot.started = time.monotonic()
+        sharing = sum(bool(set(other.share.gpus) & set(slot.share.gpus)) for other in self.slots)
+        own = {"CUDA_VISIBLE_DEVICES": ",".join(slot.share.gpus), SLOTS_OF_A_GPU: str(max(sharing, 1))}
         process = subprocess.Popen(
             worker_command(self.options, slot.number, self.begins, self.ends),
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(slot.share.gpus)},
+            env={**os.environ, **own, SLOTS: str(self.options.slots)},
         )
         if slot.share.cores:
             os.sched_setaffinity(process.pid, slot.share.cores)

@@ -119,6 +119,16 @@ def test_each_slot_sees_its_own_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [(tmp_path / str(number)).read_text() for number in range(2)] == ["4", "5"]
 
 
+@pytest.mark.parametrize(("gpus", "told"), [("4", ["2 2", "2 2"]), ("4,5", ["2 1", "2 1"]), ("", ["2 1", "2 1"])])
+def test_each_slot_is_told_with_how_many_it_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, told: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    shared = "os.environ['CATHODEFLOW_SLOTS'] + ' ' + os.environ['CATHODEFLOW_SLOTS_OF_A_GPU']"
+    assert run_with(tmp_path, monkeypatch, f"import os, sys; open(sys.argv[1], 'w').write({shared})", 2).exit_code == 0
+    assert [(tmp_path / str(number)).read_text() for number in range(2)] == told
+
+
 def test_a_killed_worker_is_noted_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import os, pathlib\nif not pathlib.Path('x').exists():\n pathlib.Path('x').touch(); os.kill(os.getpid(), 9)"
