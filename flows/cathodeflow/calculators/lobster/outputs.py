@@ -34,7 +34,8 @@ class ProjectionQuality:
     version : str
         Of LOBSTER.
     charge_spilling, total_spilling : tuple of float
-        Absolute spilling per spin channel, as fractions.
+        Absolute spilling per spin channel, as fractions; the total is empty where LOBSTER does not tell it (since
+        version 5 only with printTotalSpilling).
     basis : dict
         Element to the functions used for it.
     warnings : tuple of str
@@ -175,8 +176,9 @@ def read_lobsterout(path: Path) -> ProjectionQuality:
         n_spins = protocol.number_of_spins
     except _PARSER_ERRORS as error:
         raise _broken(f"{path.name} is damaged or incomplete ({error})") from error
-    spillings = quality.charge_spilling + quality.total_spilling
-    if len(spillings) != 2 * n_spins or not all(0 <= value <= 1 for value in spillings):
+    of_charge, in_total = quality.charge_spilling, quality.total_spilling
+    complete = len(of_charge) == n_spins and len(in_total) in (0, n_spins)
+    if not complete or not all(0 <= value <= 1 for value in of_charge + in_total):
         raise _broken(f"{path.name} does not state the spilling of every channel")
     return quality
 

@@ -55,11 +55,12 @@ def cohpcar(spins: int, orbitals: bool = False) -> str:
     return f"file\n {len(labels)} {spins} 3 -10.0 5.0 1.234\n" + "\n".join(labels) + "\n -10.0 0.0 0.0\n"
 
 
-def protocol(spins: int, spilling: float = 1.12) -> str:
-    """Return a lobsterout."""
+def protocol(spins: int, spilling: float = 1.12, total: bool = True) -> str:
+    """Return a lobsterout; since version 5 the total spilling is there only if lobsterin has printTotalSpilling."""
     spillings = "".join(
         (f"spillings for spin channel {spin + 1}\n" if spins == 2 else "")
-        + f"abs. total  spilling:   9.23%\nabs. charge spilling: {spilling + spin:6.2f}%\n\n"
+        + ("abs. total  spilling:   9.23%\n" if total else "")
+        + f"abs. charge spilling: {spilling + spin:6.2f}%\n\n"
         for spin in range(spins)
     )
     return (
@@ -119,6 +120,23 @@ def test_the_protocol_gives_basis_spilling_and_warnings(tmp_path):
     assert quality.total_spilling == pytest.approx((0.0923, 0.0923))
     assert quality.basis["V"] == ("3d_xy", "3d_yz", "4s")
     assert quality.warnings == ("Cannot use the tetrahedron method.",)
+
+
+@pytest.mark.parametrize("spins", [1, 2])
+def test_a_protocol_of_version_5_need_not_tell_the_total_spilling(tmp_path, spins):
+    folder = folder_of(tmp_path, spins, list_of_version_5(spins))
+    said = protocol(spins, total=False).replace("v4.1.0 (g++ 7.5.0)", "v5.1.1 (g++ 9.3.0)")
+    (folder / "lobsterout").write_text(said)
+    quality = read_lobster(folder, SPECIES).quality
+    assert quality.charge_spilling == pytest.approx((0.0112, 0.0212)[:spins])
+    assert quality.total_spilling == ()
+
+
+@pytest.mark.parametrize("gone", ["abs. charge spilling:   1.12%\n", "abs. total  spilling:   9.23%\n"])
+def test_a_protocol_that_lost_the_spilling_of_one_channel_is_refused(tmp_path, gone):
+    (tmp_path / "lobsterout").write_text(protocol(2).replace(gone, "", 1))
+    with pytest.raises(CalculationError, match="spilling of every channel"):
+        read_lobsterout(tmp_path / "lobsterout")
 
 
 @pytest.mark.parametrize("case", LISTS)
