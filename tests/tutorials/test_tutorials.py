@@ -20,7 +20,7 @@ from cathodeflow.storage.connection import open_project
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LIMIT_S = 400  # for the whole page, on a machine that does other things beside it
+LIMIT_S = 1800  # for a block, on a machine that does other things beside it
 
 
 @dataclass(frozen=True)

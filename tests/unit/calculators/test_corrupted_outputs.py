@@ -27,7 +27,7 @@ from cathodeflow.errors import CalculationError
 
 CASES = settings(
     max_examples=200,
-    deadline=timedelta(seconds=20),
+    deadline=timedelta(minutes=2),  # no damage makes a reader go on for ever
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -188,7 +188,9 @@ steps = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(steps=steps)
 def test_random_ticks_crashes_and_repeats_end_in_the_same_documents(
     tmp_path_factory: pytest.TempPathFactory, undisturbed: Project, steps: list[tuple[str, int | None]]

@@ -51,7 +51,7 @@ def test_the_limit_is_on_the_rows_and_a_bad_filter_is_refused(tmp_path: Path):
         grouped(project, Question("labels", {"level": {"$no_such": 1}}), ("level",))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 5)), max_size=12))
 def test_groups_share_out_all_documents(tmp_path_factory: pytest.TempPathFactory, members: list[tuple[str, int]]):
     project = create_project(tmp_path_factory.mktemp("grouped"))

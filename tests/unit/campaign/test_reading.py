@@ -105,13 +105,13 @@ def test_a_campaign_runs_while_a_reader_holds_its_answers(tmp_path: Path):
     project = launch(tmp_path, definition(labels={"total": 6, "rounds": 1}, surrogate={"seeds": 1}))
     reader = cathodeflow.open(tmp_path)
     assert reader.labels().empty
-    held = iter(reader.database["candidates"].find())
-    began = time.monotonic()
+    project.insert_missing("notes", [{"_id": number} for number in range(5000)])
+    held = iter(reader.database["notes"].find())
+    assert next(held) == {"_id": 0}
     assert run_to_end(project).state == "done"
-    assert time.monotonic() - began < 120
     assert len(reader.labels()) >= 6
     assert reader.campaigns().state[0] == "done"
-    del held
+    assert [note["_id"] for note in held] == list(range(1, 5000))
 
 
 def test_a_folder_of_somebody_else_is_read_and_their_later_work_is_seen(
@@ -402,7 +402,7 @@ def test_no_value_is_lost_and_none_invented(documents: list[dict]):
     assert set(frame.attrs["units"]) == set(frame.columns) - {"n"}
 
 
-def test_a_hundred_thousand_predictions_are_a_frame_in_two_seconds(tmp_path: Path):
+def test_a_hundred_thousand_predictions_are_a_frame_about_as_soon_as_they_are_read(tmp_path: Path):
     project = create_project(tmp_path)
     project.insert_missing("campaigns", [{"_id": "big", "provenance": "pair", "created_at": now()}])
     first = prediction("big", 0)
@@ -410,9 +410,12 @@ def test_a_hundred_thousand_predictions_are_a_frame_in_two_seconds(tmp_path: Pat
     project.insert_missing("predictions", many)
     opened = cathodeflow.open(tmp_path)
     opened.campaigns()
-    began = time.process_time()
+    began = time.thread_time()
     frame = opened.predictions("big", {"round": 0})
-    spent = time.process_time() - began
-    assert len(frame) == 100_000
+    framed = time.thread_time()
+    documents = list(opened.database["predictions"].find({"campaign": "big", "round": 0}))
+    read = time.thread_time()
+    assert len(frame) == len(documents) == 100_000
     assert frame.formation_energy.sum() == 99_999 * 100_000 / 2
-    assert spent < 2.0
+    # Of processor time, in one process: 0.6 to 0.8 times as much, since a frame takes what it needs of each document.
+    assert framed - began < 2 * (read - framed)

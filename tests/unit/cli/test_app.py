@@ -26,7 +26,7 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
 def cflow(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cathodeflow.cli.app", *arguments]
     settings = {key: value for key, value in os.environ.items() if key != "CATHODEFLOW_PROJECT"} | environment
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=settings, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=settings, timeout=600, check=False)
 
 
 def test_version_and_help_end_well():

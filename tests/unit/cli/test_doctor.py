@@ -212,7 +212,7 @@ def test_a_fresh_process_that_dies_says_its_last_words(monkeypatch: pytest.Monke
 
 
 def test_a_fresh_process_that_does_not_answer_is_ended(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fresh_process, "_SCRIPT", "import time; time.sleep(60)")
+    monkeypatch.setattr(fresh_process, "_SCRIPT", "import time; time.sleep(600)")
     monkeypatch.setattr(fresh_process, "TIMEOUT_S", 0.2)
     assert "no answer within" in str(FreshProcess(torch=True).torch()["error"])
 

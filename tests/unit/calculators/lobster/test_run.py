@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def run(programs: Path, crystal: Structure) -> Callable[..., Any]:
 @pytest.mark.parametrize("spins", [1, 2])
 def test_every_bond_of_the_polyhedra_comes_back_as_it_was_put_in(calculated, crystal, run, spins):
     folder = calculated(ISPIN=str(spins))
+    began = time.monotonic()
     found = run(folder)
+    took = time.monotonic() - began
     species = [site.specie.symbol for site in crystal]
     contacts = contacts_within(crystal.lattice.matrix, crystal.frac_coords, species, [1, 2], {"O", "F"}, CUTOFF)
     polyhedra = polyhedron_bonding(contacts, species, found.result.bonds)
@@ -51,7 +54,7 @@ def test_every_bond_of_the_polyhedra_comes_back_as_it_was_put_in(calculated, cry
     assert set(found.result.quality.basis) == {"Na", "V", "O", "F"}
     assert found.version == "v5.1.1-rehearsal"
     assert found.interventions == ()
-    assert 0 < found.wall_s < 60
+    assert 0 < found.wall_s <= took
 
 
 def test_only_results_are_left_and_the_wave_functions_are_the_callers(calculated, run):
@@ -89,7 +92,7 @@ def test_a_second_run_in_the_folder_never_reads_the_first_ones_results(calculate
 def test_a_fault_ends_with_its_true_reason(calculated, run, faulty, fault, reason):
     faulty(fault)
     with pytest.raises(CalculationError) as caught:
-        run(calculated(), wall_time_s=3.0 if fault["kind"] == "frozen" else 60.0)
+        run(calculated(), wall_time_s=3.0 if fault["kind"] == "frozen" else 600.0)
     assert caught.value.reason == reason
 
 

@@ -133,7 +133,7 @@ def test_a_cut_density_is_refused(here, capsys):
 def test_a_fault_ends_with_its_true_reason(folder, on_path, monkeypatch, fault, reason):
     monkeypatch.setenv(FAULTS, json.dumps({"faults": [{"program": "bader", **fault}]}))
     with pytest.raises(CalculationError) as caught:
-        analyse_folder(folder, timeout_s=3.0 if fault["kind"] == "frozen" else 120.0)
+        analyse_folder(folder, timeout_s=3.0 if fault["kind"] == "frozen" else 600.0)
     assert caught.value.reason == reason
 
 

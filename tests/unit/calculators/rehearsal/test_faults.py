@@ -85,7 +85,7 @@ def test_each_end_has_its_exit_status(
 ) -> None:
     folder = write_run()
     process = start(folder, environment({"kind": kind, "step": 1, "code": 7}))
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == status
 
 
@@ -111,7 +111,7 @@ def test_a_truly_full_disk_ends_as_the_rehearsed_one(
     folder = write_run(NSW="2")
     (folder / file).symlink_to("/dev/full")
     process = start(folder, environment())
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 38
     assert "No space left on device" in errors
     assert "Traceback" not in errors

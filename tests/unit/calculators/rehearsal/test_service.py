@@ -31,10 +31,10 @@ def test_a_served_relaxation_gives_the_numbers_of_a_local_one(
         if served:
             with potential_service("chgnet-0.3.0"):
                 process = start(folder, dict(os.environ))
-                _, errors = process.communicate(timeout=60)
+                _, errors = process.communicate(timeout=600)
         else:
             process = start(folder, dict(os.environ))
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=600)
         assert (process.returncode, errors) == (0, "")
         run = Vasprun(folder / "vasprun.xml", parse_potcar_file=False)
         found.append((run.nionic_steps, float(run.final_energy), Outcar(folder / "OUTCAR").magnetization))
@@ -61,7 +61,7 @@ def test_a_killed_run_leaves_the_service_to_others(
     with potential_service("pair"):
         for status in (-9, 0):
             process = start(folder, dict(os.environ))
-            process.communicate(timeout=60)
+            process.communicate(timeout=600)
             assert process.returncode == status
 
 
@@ -73,7 +73,7 @@ def test_a_listener_that_is_closed_ends_its_thread(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as killed:  # a stand-in that dies before it asks wakes the thread
         killed.connect(str(path))
         listener.close()
-    waiting.join(timeout=10)
+    waiting.join(timeout=120)
     assert not waiting.is_alive()
 
 

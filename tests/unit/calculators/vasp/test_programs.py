@@ -32,7 +32,7 @@ def test_the_earlier_end_is_the_limit(
     monkeypatch.chdir(tmp_path)
     write_attempt(tmp_path, replace(Attempt("c", "label", "k", 1), seconds_left=left))
     for limit in both(tmp_path, asked):
-        assert limit == (expected if expected is None else pytest.approx(expected, abs=2))
+        assert limit == (expected if expected is None else pytest.approx(expected, abs=120))
 
 
 def test_no_run_starts_in_an_allocation_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.counted_work import calls_of
 
 from cathodeflow.errors import DefinitionError
 from cathodeflow.science.screening.criteria import CriteriaSettings
@@ -114,11 +114,9 @@ def test_a_funnel_over_other_rules_is_refused() -> None:
         verdicts[0].rule("V32_window")
 
 
-def test_three_thousand_compositions_are_judged_in_seconds() -> None:
+def test_three_thousand_compositions_are_judged_with_little_work_for_each() -> None:
     known = [properties(2.5, 3.0, 3.6)] * 3075
-    start = time.perf_counter()
-    judge_all(known, CriteriaSettings())
-    assert time.perf_counter() - start < 2
+    assert calls_of(lambda: judge_all(known, CriteriaSettings())) < 50 * len(known)  # 15 each, 35 ms in all
 
 
 PRISTINE = {"V43": 1.98, "V32": 2.94, "V21": 3.49}

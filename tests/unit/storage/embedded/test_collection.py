@@ -114,7 +114,9 @@ def ask(collection: Any, condition: Any, sort: Any, skip: int, limit: int) -> An
         return type(error).__name__
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     operations=st.lists(OPERATIONS, max_size=12),
     questions=st.lists(st.tuples(FILTERS, SORTS, st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=6),

@@ -14,7 +14,9 @@ VALUES = st.one_of(st.none(), st.integers(-5, 5), st.floats(-2, 2), st.text("ab"
 ROWS = st.lists(st.tuples(st.sampled_from(["x", "y"]), VALUES, VALUES), max_size=25)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(ROWS, st.sampled_from([1, -1]), st.sampled_from([1, -1]), st.integers(0, 6))
 def test_an_index_read_backwards_sorts_as_the_query_engine(
     tmp_path_factory, rows: list[tuple], first: int, second: int, limit: int
