@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -66,3 +68,24 @@ def get_settings() -> Settings:
         A fresh object: a changed environment is seen by the next call.
     """
     return Settings()  # type: ignore[call-arg,unused-ignore]
+
+
+_PREFIX = "CATHODEFLOW_"
+# Read elsewhere: secrets, which are no settings, and what one process tells another.
+_OTHER_VARIABLES = re.compile(r"PROJECT|DEBUG|STORE_PASSWORD|STORE_KEY_PASSWORD|USER|(NOTICE|REHEARSAL|SLOTS|TESTS)\w*")
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """Return the variables of the environment that look like settings and are none, with what may be meant.
+
+    A misspelt one would have no effect, and nobody would know.
+    """
+    from difflib import get_close_matches
+
+    known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    found = [
+        name
+        for name in os.environ
+        if name.startswith(_PREFIX) and name not in known and not _OTHER_VARIABLES.fullmatch(name.removeprefix(_PREFIX))
+    ]
+    return {name: next(iter(get_close_matches(name, known, n=1)), None) for name in sorted(found)}

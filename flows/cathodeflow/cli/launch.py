@@ -24,7 +24,9 @@ def launch(
     """
     from cathodeflow.campaign.definition_file import load_host, read_definition
     from cathodeflow.cli.output import note, say
+    from cathodeflow.cli.selection import warn_of_unknown_variables
 
+    warn_of_unknown_variables()
     if dry_run:
         from cathodeflow.cli.plan import plan_of, print_plan
 

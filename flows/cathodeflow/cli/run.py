@@ -64,9 +64,10 @@ def run(
     from cathodeflow.campaign.driver import drive
     from cathodeflow.campaign.status import read_status
     from cathodeflow.cli.output import is_terminal, note, say
-    from cathodeflow.cli.selection import campaign_name
+    from cathodeflow.cli.selection import campaign_name, warn_of_unknown_variables
     from cathodeflow.records.outcomes import CampaignState
 
+    warn_of_unknown_variables()
     opened = _open_patiently(project, note)
     name = campaign_name(opened, campaign)
     pool = _pool(opened, name, workers, site)

@@ -61,3 +61,13 @@ def campaign_name(project: Project, asked: str | None) -> str:
     if len(names) > 1:
         raise CampaignError(f"{project.folder} holds several campaigns: name one with --campaign ({', '.join(names)})")
     return names[0]
+
+
+def warn_of_unknown_variables() -> None:
+    """Say which variables of the environment look like settings and have no effect."""
+    from cathodeflow.cli.output import note
+    from cathodeflow.settings import unknown_variables
+
+    for name, meant in unknown_variables().items():
+        hint = f" (did you mean {meant}?)" if meant is not None else ""
+        note(f"Warning: the environment variable {name} is no setting and has no effect{hint}")

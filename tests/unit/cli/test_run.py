@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from tests.campaign_world import definition, launch
 from cathodeflow.campaign.status import read_status
 from cathodeflow.cli.run import FIRST_INTERRUPT, INTERRUPTED_EXIT_CODE, SECOND_INTERRUPT, _lines, _notices
 from cathodeflow.errors import CampaignError
+from cathodeflow.settings import unknown_variables
 from cathodeflow.storage.connection import open_project
 
 Cflow = Callable[..., Any]
@@ -55,6 +57,28 @@ def test_a_site_without_a_scheduler_gives_each_worker_its_share_of_the_cores(
     folder = shutil.copytree(finished, tmp_path / "copy")
     assert cflow("run", "-p", folder, "--site", site).exit_code == 0
     assert made == [(folder, "trial", 3, 4)]
+
+
+def test_a_variable_that_is_no_setting_is_named_with_what_may_be_meant(
+    cflow: Cflow, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.setenv("CATHODEFLOW_STORE_PASSWORD", "x")
+    assert "Warning" not in cflow("run", "-p", folder, "--workers", 0).stderr
+    monkeypatch.setenv("CATHODEFLOW_STORE_URL", "mongodb://db.example/lab")
+    said = cflow("run", "-p", folder, "--workers", 0).stderr
+    assert "CATHODEFLOW_STORE_URL is no setting and has no effect (did you mean CATHODEFLOW_STORE_URI?)" in said
+    assert "db.example" not in said
+
+
+def test_every_variable_on_the_pages_is_one(monkeypatch: pytest.MonkeyPatch):
+    root = Path(__file__).parents[3]
+    pages = [*root.glob("docs/**/*.md"), *root.glob("site_configs/**/*.yaml"), root / "docker-compose.yml"]
+    named = {name for page in pages for name in re.findall(r"CATHODEFLOW_[A-Z_]*[A-Z]", page.read_text("utf-8"))}
+    assert len(named) > 10
+    for name in named - {"CATHODEFLOW_STORE"}:
+        monkeypatch.setenv(name, "x")
+    assert unknown_variables() == {}
 
 
 def test_each_interrupt_says_what_it_does():
