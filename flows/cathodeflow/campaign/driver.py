@@ -217,6 +217,8 @@ def drive(
     StoreError
         A person interrupted while the server was away.
     """
+    from cathodeflow.dispatch.repair import clear_told_outboxes
+
     settings = get_settings()
     _free_lease_of_the_dead(project, name)
     pool = (
@@ -234,6 +236,7 @@ def drive(
                 raise
             driver.let_jobs_finish(interruption)
             driver.unless_away(lambda: driver.notifier.finish(project))
+            driver.unless_away(lambda: clear_told_outboxes(project))
     finally:
         driver.pool.end()
         driver.unless_away(lambda: transitions.release_lease(project, name, driver.holder))

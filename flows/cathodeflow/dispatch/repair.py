@@ -10,6 +10,7 @@ results in a launch's outbox          handed in, when the job gave up waiting fo
 firework RESERVED, its claimer gone   READY again; a launch that was written for it is closed
 workflow locked, its holder gone      what is pending is written, the lock taken off
 launch ended, firework RUNNING        the workflow is refreshed, which carries on from there
+launch ended, its outbox there        harmless; `thorough` and the end of a driver take it away
 workflow's list of states is old      only what people see; any refresh corrects it, `thorough` looks for all of them
 ====================================  ============================================================================
 """
@@ -17,7 +18,7 @@ workflow's list of states is old      only what people see; any refresh corrects
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class Repairs:
         Workflows whose list of states was old.
     results : int
         Jobs whose results were found in their launch folder.
+    outboxes : int
+        Outboxes of which the database had everything.
     """
 
     claims: int = 0
@@ -55,9 +58,10 @@ class Repairs:
     endings: int = 0
     states: int = 0
     results: int = 0
+    outboxes: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.claims or self.locks or self.endings or self.states or self.results)
+        return any(asdict(self).values())
 
 
 def repair(project: Project, *, thorough: bool = False) -> Repairs:
@@ -68,7 +72,7 @@ def repair(project: Project, *, thorough: bool = False) -> Repairs:
     project : Project
         An open project.
     thorough : bool
-        Compare every workflow's list of states with its fireworks, too.
+        Compare every workflow's list of states with its fireworks, too, and look for outboxes that nobody needs.
 
     Returns
     -------
@@ -89,7 +93,9 @@ def repair(project: Project, *, thorough: bool = False) -> Repairs:
     claims = _free_claims(launchpad)
     endings = _follow_endings(launchpad)
     results = deliver_pending(project)
-    return Repairs(claims, locks, endings, _compare_states(launchpad) if thorough else 0, results)
+    if not thorough:
+        return Repairs(claims, locks, endings, results=results)
+    return Repairs(claims, locks, endings, _compare_states(launchpad), results, clear_told_outboxes(project))
 
 
 def deliver_pending(project: Project) -> int:
@@ -162,6 +168,44 @@ def hand_in(launchpad: ProjectLaunchPad, launch: Mapping[str, Any]) -> bool:
         launchpad.complete_launch(launch["launch_id"], action, contents.ending["state"])
     box.clear()
     return contents.ending is not None
+
+
+def clear_told_outboxes(project: Project) -> int:
+    """Take away what a worker that was killed after it had told the database all had no time to take away.
+
+    Parameters
+    ----------
+    project : Project
+        An open project.
+
+    Returns
+    -------
+    int
+        How many outboxes.
+
+    Raises
+    ------
+    PyMongoError
+        The server is away.
+    """
+    if project.file is not None:
+        return 0
+    from cathodeflow.storage.outbox import Outbox
+
+    # A worker clears one outbox before it claims the next job: only its last launch can have one.
+    worker = {"name": "$fworker.name", "started": "$fworker.env.process_started"}
+    grouped = project.database[LAUNCHES].aggregate([{"$group": {"_id": worker, "last": {"$max": "$launch_id"}}}])
+    last = [found["last"] for found in grouped]
+    count = 0
+    fields = {"launch_dir": 1, "fworker": 1, "time_end": 1}
+    for start in range(0, len(last), _BATCH):
+        ended = {"launch_id": {"$in": last[start : start + _BATCH]}, "state": {"$in": sorted(ENDED)}}
+        for launch in project.database[LAUNCHES].find(ended, fields):
+            box = Outbox(Path(launch["launch_dir"]))
+            if box.folder.exists() and _worker_is_gone(launch):
+                box.clear()
+                count += 1
+    return count
 
 
 def _take_off_locks(launchpad: ServerLaunchPad) -> int:

@@ -26,7 +26,7 @@ from cathodeflow.dispatch.claimed import ClaimedLaunchPad
 from cathodeflow.dispatch.jobs import LOG_NAME, count_states, job_uuids
 from cathodeflow.dispatch.launchpad import add_workflow_once, project_launchpad
 from cathodeflow.dispatch.reconcile import reconcile
-from cathodeflow.dispatch.repair import repair
+from cathodeflow.dispatch.repair import Repairs, clear_told_outboxes, repair
 from cathodeflow.dispatch.slurm.judgement import Judgement
 from cathodeflow.dispatch.slurm.notes import STORE_AWAY
 from cathodeflow.dispatch.worker import HELD_STATES, Worker, WorkerOptions
@@ -283,6 +283,25 @@ def test_an_end_that_the_server_has_forgotten_is_told_again(project: Project, mo
     assert project.count("outputs") == whole == 1
     assert not repair(project, thorough=True)
     assert not worker.run_one(), "nothing is run twice"
+
+
+def test_what_a_worker_had_told_when_it_was_killed_is_taken_away(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jobflow
+
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", project.job_store())
+    add_workflow_once(project, sleep(0.0), campaign="c", kind="label", key="k")
+    with monkeypatch.context() as killed_before:
+        killed_before.setattr(Outbox, "clear", lambda self: None)
+        assert Worker(project, WorkerOptions(project.folder)).run_one()
+    assert count_states(project) == {"COMPLETED": 1}
+    assert outbox(project) is not None
+    assert clear_told_outboxes(project) == 0, "its worker may be at it"
+    project.database.launches.update_many({}, {"$set": {"fworker.env.process_started": 1.0}})
+    assert repair(project, thorough=True) == Repairs(outboxes=1)
+    assert outbox(project) is None
+    assert project.count("outputs") == 1
 
 
 def test_a_launch_that_the_server_has_forgotten_ends_nobody_elses(project: Project, tmp_path: Path) -> None:
