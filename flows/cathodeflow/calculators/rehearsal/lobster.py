@@ -80,7 +80,8 @@ def _write(folder: Path, inputs: LobsterInputs, spills: bool, say: Callable[[str
     for spin in range(inputs.spins):
         if inputs.spins == 2:
             say(f"spillings for spin channel {spin + 1}")
-        say(f"abs. total  spilling: {TOTAL_SPILLING + (BAD_SPILLING if spills else 0):6.2f}%")
+        if inputs.tells_total:  # as version 5 does; earlier ones always
+            say(f"abs. total  spilling: {TOTAL_SPILLING + (BAD_SPILLING if spills else 0):6.2f}%")
         say(f"abs. charge spilling: {BAD_SPILLING if spills else CHARGE_SPILLING:6.2f}%\n")
     say("SKIPPING writing DOSCAR.lobster...")
     for kind in ("COOP", "COHP", "COBI"):

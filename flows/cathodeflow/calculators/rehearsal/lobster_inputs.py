@@ -74,6 +74,8 @@ class LobsterInputs:
         Of VASP's run.
     fermi : float
         eV.
+    tells_total : bool
+        Whether the protocol is to tell the total spilling beside that of the charge.
     """
 
     cell: np.ndarray
@@ -88,6 +90,7 @@ class LobsterInputs:
     spins: int
     bands: int
     fermi: float
+    tells_total: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -125,6 +128,7 @@ def read_lobster_inputs(folder: Path) -> LobsterInputs:
         spins=int(_in_outcar(outcar, r"ISPIN\s*=\s*(\d)", "ISPIN")),
         bands=int(_in_outcar(outcar, r"NBANDS\s*=\s*(\d+)", "NBANDS")),
         fermi=_in_outcar(outcar, r"E-fermi\s*:\s*(-?[\d.]+)", "E-fermi"),
+        tells_total="printtotalspilling" in given,
     )
     _refuse(folder, inputs, int(_in_outcar(outcar, r"NKPTS\s*=\s*(\d+)", "NKPTS")))
     return inputs

@@ -75,6 +75,7 @@ def test_pymatgen_reads_the_protocol_and_the_charges(calculated):
     protocol = Lobsterout(folder / "lobsterout")
     assert protocol.lobster_version == lobster.VERSION
     assert protocol.charge_spilling == [0.01, 0.01]
+    assert protocol.total_spilling == []  # as of version 5, where nothing asks for it
     assert protocol.elements == ["Fe", "O"]
     assert sum(len(functions) for functions in protocol.basis_functions) * 4 == FUNCTIONS
     assert protocol.has_cohpcar
@@ -83,6 +84,13 @@ def test_pymatgen_reads_the_protocol_and_the_charges(calculated):
     assert charges.mulliken == pytest.approx([0.4 * (3.44 - 1.83) / 2] * 4 + [-0.4 * (3.44 - 1.83) / 2] * 4)
     overlap = Icohplist(filename=folder / "ICOOPLIST.lobster", are_coops=True).icohpcollection
     assert overlap.get_icohp_by_label("1") > 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_total_spilling_is_told_where_it_is_asked_for(calculated):
+    folder = calculated(LOBSTERIN + "printTotalSpilling\n")
+    assert lobster.main() == 0
+    assert Lobsterout(folder / "lobsterout").total_spilling == [0.025, 0.025]
 
 
 def test_what_is_skipped_is_not_written(calculated):
