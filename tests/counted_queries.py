@@ -18,12 +18,13 @@ READS = frozenset({"find", "aggregate", "count", "distinct", "getMore"})
 
 @contextmanager
 def counted_methods(project: Project) -> Iterator[Counter[str]]:
-    """Count what a project is asked inside, by method."""
+    """Count what a project is asked inside by this thread, by method."""
     asked: Counter[str] = Counter()
+    here = threading.get_ident()
 
     def counted(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def ask(*args: Any, **options: Any) -> Any:
-            asked[name] += 1
+            asked[name] += threading.get_ident() == here
             return method(*args, **options)
 
         return ask

@@ -80,6 +80,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     def new(seconds: float, **options: Any) -> SimpleNamespace:
         clock = Clock()
         monkeypatch.setattr(kept_counts, "time", clock)
+        monkeypatch.setattr(kept_counts, "AT_ONCE_S", AT_ONCE_S)
         store = Store(clock, seconds, **options)
         made.append(SimpleNamespace(clock=clock, store=store, counts=KeptCounts(store)))  # type: ignore[arg-type]
         return made[-1]
