@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from custodian.vasp.handlers import FrozenJobErrorHandler
 
 from cathodeflow.calculators.rehearsal.executables import private_bin
+from cathodeflow.calculators.rehearsal.faults import DIARY
 from cathodeflow.calculators.rehearsal.faults import VARIABLE as FAULTS
 from cathodeflow.calculators.rehearsal.potential import VARIABLE as POTENTIAL
 
@@ -63,6 +65,24 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+class FrozenOnceStruck(FrozenJobErrorHandler):
+    """custodian's handler, which looks only where a fault is to freeze the run and the step before it is done.
+
+    On a busy machine a program is silent for long while it starts, too.
+    """
+
+    def check(self, directory: str = "./") -> bool | None:
+        """See whether the run is frozen."""
+        try:
+            diary = json.loads(Path(directory, DIARY).read_text())
+            steps = Path(directory, "OSZICAR").read_text().count(" F= ")
+        except (OSError, ValueError):  # the run has not begun, or writes at this moment
+            return False
+        faults = [fault for fault in diary["faults"] if fault["attempt"] == diary["attempts"]]
+        struck = any(fault["kind"] == "frozen" and steps >= fault["step"] - 1 for fault in faults)
+        return super().check(directory) if struck else False
 
 
 @pytest.fixture(scope="session")

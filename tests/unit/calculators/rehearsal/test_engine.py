@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar
+from tests.unit.calculators.rehearsal.conftest import FrozenOnceStruck
 
 from cathodeflow.calculators.attempt import Attempt, write_attempt
 from cathodeflow.calculators.engines import engine
@@ -19,7 +21,7 @@ from cathodeflow.calculators.potentials.pair import PairCalculator
 from cathodeflow.calculators.potentials.relaxation import RelaxedStructure
 from cathodeflow.calculators.rehearsal.engine import read_rehearsal
 from cathodeflow.calculators.rehearsal.faults import KINDS
-from cathodeflow.calculators.vasp import makers
+from cathodeflow.calculators.vasp import handlers, makers
 from cathodeflow.calculators.vasp.run_clock import FILE_NAME as CLOCK
 from cathodeflow.errors import CalculationError, DefinitionError
 from cathodeflow.jobs.label import label
@@ -148,7 +150,10 @@ SLOW = {"frozen", "unconverged_ionic", "unconverged_electronic"}
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KINDS])
-def test_each_fault_is_repaired_or_ends_with_its_true_reason(relax: Relax, kind: str) -> None:
+def test_each_fault_is_repaired_or_ends_with_its_true_reason(
+    relax: Relax, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "FrozenJobErrorHandler", FrozenOnceStruck)
     fault = {"kind": kind, "step": 2, "code": 3, "fraction": 0.7}
     if ENDS[kind] is not None:
         with pytest.raises(CalculationError) as ended:
@@ -156,7 +161,7 @@ def test_each_fault_is_repaired_or_ends_with_its_true_reason(relax: Relax, kind:
         assert ended.value.reason == ENDS[kind]
         return
     overrides = {**QUICK, "incar.NSW": 25} if kind == "unconverged_ionic" else QUICK
-    found = relax(fault, frozen_s=8, overrides=overrides)
+    found = relax(fault, frozen_s=2, overrides=overrides)
     require_right_energies(found)
     assert found.interventions
     assert any(done.changes for done in found.interventions)
@@ -180,7 +185,10 @@ def test_it_survives_two_restarts_and_a_second_relaxation(relax: Relax) -> None:
 
 @pytest.mark.slow
 def test_a_relaxation_stopped_twice_goes_on_twice_with_the_first_energy(relax: Relax) -> None:
-    relax(attempt=9)  # what is imported now takes no time from the first attempt's three seconds
+    relax(attempt=9)  # what is imported now takes no time from the first attempt's
+    began = time.monotonic()
+    relax(attempt=8)
+    seconds = max(3.0, time.monotonic() - began)  # for a machine on which a start takes longer
     places = []
     for attempt in (1, 2):
         with pytest.raises(CalculationError) as stopped:
@@ -188,17 +196,17 @@ def test_a_relaxation_stopped_twice_goes_on_twice_with_the_first_energy(relax: R
                 *([{"kind": "zbrent", "step": 1}] if attempt == 1 else []),
                 attempt=attempt,
                 after=places[-1] if places else None,
-                step_s=0.05,
-                seconds_left=3.0,
+                step_s=seconds / 60,
+                seconds_left=seconds,
             )
         assert stopped.value.reason == "walltime"
         places.append(Path.cwd())
     found = relax(attempt=3, after=places[-1])
     require_right_energies(found)
-    handlers = [done.handler for done in found.interventions]
-    assert handlers.count("WalltimeHandler") >= 2
-    assert "VaspErrorHandler" in handlers
-    assert found.wall_s > 3.0  # each stopped attempt ran until a second before its three were over
+    met = [done.handler for done in found.interventions]
+    assert met.count("WalltimeHandler") >= 2
+    assert "VaspErrorHandler" in met
+    assert found.wall_s > seconds  # each stopped attempt ran until a second before its time was over
     assert not any(list(place.glob("WAVECAR*")) for place in places)
 
 
