@@ -24,6 +24,8 @@ ORBITALS = ("s", "py", "pz", "px", "dxy", "dyz", "dz2", "dxz", "x2-y2", "f-3", "
 _HEADER_LINES = 5  # of DOSCAR and EIGENVAL, before the numbers that say how much follows
 # Fortran drops the E of an exponent with three digits.
 _LONG_EXPONENT = re.compile(r"(\d)([+-]\d{3})(?=\s)")
+_CALLED = {"r": "Zr"}
+"""Elements that vasprun.xml gives another name; pymatgen knows it too."""
 _ENERGY_DECIMALS = 2e-3  # eV; DOSCAR gives its energies with three
 
 
@@ -179,7 +181,7 @@ def read_valences(folder: Path, species: Sequence[str]) -> tuple[float, ...]:
         for row in rows:
             count, element, _, valence, _ = re.findall(r"<c>\s*(.*?)\s*</c>", row, re.DOTALL)
             valences += [float(valence)] * int(count)
-            elements += [element] * int(count)
+            elements += [_CALLED.get(element, element)] * int(count)
     except ValueError as error:
         raise _broken("vasprun.xml", error) from error
     if elements != list(species):

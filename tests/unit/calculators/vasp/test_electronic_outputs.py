@@ -86,6 +86,16 @@ def test_valences_and_grid_are_those_of_the_run(run: tuple[Path, VaspInputs]) ->
     assert read_density_grid(folder) == grid_of(inputs, inputs.cell)
 
 
+def test_zirconium_is_known_by_what_vasp_calls_it(run: tuple[Path, VaspInputs], tmp_path: Path) -> None:
+    folder, inputs = run
+    head = (folder / "vasprun.xml").read_text().replace("<c>Fe</c>", "<c>r </c>")  # of the POTCAR Zr_sv of 2000
+    (tmp_path / "vasprun.xml").write_text(head)
+    of_zirconium = ["Zr" if element == "Fe" else element for element in SPECIES]
+    assert read_valences(tmp_path, of_zirconium) == tuple(inputs.valences)
+    with pytest.raises(CalculationError, match="atoms are not those"):
+        read_valences(tmp_path, SPECIES)
+
+
 def test_gzipped_files_say_the_same(run: tuple[Path, VaspInputs], tmp_path: Path) -> None:
     folder, _ = run
     zipped = copy_of(folder, tmp_path / "z", "EIGENVAL", "DOSCAR", "vasprun.xml", "CHGCAR", zipped=True)
