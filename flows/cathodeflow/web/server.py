@@ -150,6 +150,8 @@ def serve(project: Project, access: AccessFile, options: ServerOptions, opened: 
     """
     from gunicorn.app.base import BaseApplication
 
+    from cathodeflow.storage.connection import open_project
+
     class Application(BaseApplication):  # type: ignore[misc,unused-ignore]
         """gunicorn, told what to do here and not by files or arguments."""
 
@@ -158,7 +160,9 @@ def serve(project: Project, access: AccessFile, options: ServerOptions, opened: 
                 self.cfg.set(name, value)
 
         def load(self) -> Any:
-            return _site(project, access, options)
+            # Opened in the process that serves: a client of a server does not come whole through the fork, and two
+            # threads that are the first to use it at once close its connections for each other.
+            return _site(open_project(project.folder), access, options)
 
     Application().run()
 
