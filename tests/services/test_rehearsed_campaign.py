@@ -14,7 +14,7 @@ from tests.published_weights import megnet_2019
 
 from cathodeflow.storage.connection import Project, open_project
 
-LIMIT_S = 1500
+LIMIT_S = 6000
 PROBABILITY = 0.2  # of one run of vasp_std going wrong
 
 # What each fault of the stand-in may be told as, where custodian does not repair it.
@@ -44,7 +44,7 @@ DEFINITION: dict[str, Any] = {
         "parameters": {
             "preset": "s0_relax",
             "overrides": {"incar.EDIFFG": -0.1},
-            "frozen_s": 20,
+            "frozen_s": 90,
             "faults": {
                 "seed": 11,
                 "faults": [{"kind": kind, "probability": PROBABILITY / len(TOLD_AS)} for kind in TOLD_AS],

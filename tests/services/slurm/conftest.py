@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.services.gate import Gate
 from tests.services.slurm_cluster import REMEDY, SlurmCluster, missing_programs
+from tests.services.waiting import wait_for
 
 from cathodeflow.dispatch.site_file import SiteFile
 from cathodeflow.dispatch.sites import Site
 from cathodeflow.storage.connection import Project, create_project
 
+__all__ = ["wait_for"]
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -73,9 +75,10 @@ def make_site(tmp_path: Path) -> Callable[..., SiteFile]:
     return make
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0, pause_s: float = 0.3) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(pause_s)
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A closed gate, at which jobs run for as long as the test needs them to."""
+    made = Gate(tmp_path / "gate")
+    made.close()
+    yield made
+    made.open()

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.services.slurm.conftest import wait_for
+from tests.services.gate import Gate
+from tests.services.held_jobs import held
 from tests.services.slurm_cluster import SlurmCluster
-from tests.unit.dispatch.noop_jobs import sleep
+from tests.services.waiting import wait_for
 
 from cathodeflow.dispatch.allotment import Estimates
 from cathodeflow.dispatch.jobs import LAUNCHES, count_states, firework_details
@@ -18,6 +19,7 @@ from cathodeflow.dispatch.reconcile import reconcile
 from cathodeflow.dispatch.site_file import SiteFile
 from cathodeflow.dispatch.sites import Category
 from cathodeflow.dispatch.slurm import submissions, submit
+from cathodeflow.dispatch.slurm.allocation import end_of
 from cathodeflow.dispatch.slurm.judgement import slurm_job_of
 from cathodeflow.dispatch.slurm.pool import SitePool, logs_of
 from cathodeflow.storage.connection import Project
@@ -26,16 +28,18 @@ pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 MakeSite = Callable[..., SiteFile]
 TASKS = 3
+SIGNAL_S = 5
 
 
 @pytest.fixture
 def site(make_site: MakeSite) -> SiteFile:
-    return make_site(array=True, max_running=TASKS, max_queued=TASKS, busy_s=1)
+    return make_site(array=True, max_running=TASKS, max_queued=TASKS, busy_s=1, signal_s=SIGNAL_S)
 
 
-def add(project: Project, seconds: float, number: int) -> None:
+def add(project: Project, gate: Gate, number: int) -> None:
     for place in range(number):
-        add_workflow_once(project, sleep(seconds), campaign="c", kind="label", key=f"{seconds}-{place}", category="cpu")
+        job = held(str(gate.path))
+        add_workflow_once(project, job, campaign="c", kind="label", key=f"{place}", category="cpu")
 
 
 def in_queue(cluster: SlurmCluster) -> list[str]:
@@ -44,8 +48,10 @@ def in_queue(cluster: SlurmCluster) -> list[str]:
     return [line.split()[0] for line in lines if line.split()[1].startswith("cflow-")]
 
 
-def test_jobs_spread_over_the_tasks_of_one_array(cluster: SlurmCluster, project: Project, site: SiteFile) -> None:
-    add(project, 1.5, 12)
+def test_jobs_spread_over_the_tasks_of_one_array(
+    cluster: SlurmCluster, project: Project, site: SiteFile, gate: Gate
+) -> None:
+    add(project, gate, 12)
     pool = SitePool(project, "c", site)
     pool.keep_alive()
     held = submissions.open_submissions(project, site.name)
@@ -53,22 +59,31 @@ def test_jobs_spread_over_the_tasks_of_one_array(cluster: SlurmCluster, project:
     assert len({record.job_id.split("_")[0] for record in held if record.job_id}) == 1, "one call of sbatch"
     pool.keep_alive()
     assert len(submissions.open_submissions(project, site.name)) <= TASKS
-    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 12}, 90)
-    wait_for(lambda: pool.keep_alive() == 0 and pool.alive() == 0, 30)
+    wait_for(lambda: count_states(project, "c").get("RUNNING") == TASKS)
+    lines = cluster.output("squeue", "-h", "-o", "%i %e").splitlines()
+    ends = {job_id: end_of(end) for job_id, end in (line.split() for line in lines)}
+    gate.open()
+    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 12})
+    wait_for(lambda: pool.keep_alive() == 0 and pool.alive() == 0)
     ended = {d["job_id"]: d["outcome"] for d in project.select(submissions.SUBMISSIONS, {})}
     assert set(ended.values()) == {"COMPLETED"}
     launches = project.select(LAUNCHES, {})
     ran_in = {slurm_job_of(launch["fworker"]["env"]) for launch in launches}
-    assert len(ran_in) >= 2
-    assert ran_in <= set(ended)
+    assert len(ran_in) == TASKS
+    assert ran_in == set(ended) == set(ends)
     assert all(len(logs_of(project, job_id)) == 1 for job_id in ran_in if job_id)
     for launch in launches:
-        attempt = json.loads((Path(launch["launch_dir"]) / "attempt.json").read_text())
-        assert 500 < attempt["seconds_left"] < 600, "each task knows its own end"
+        note = Path(launch["launch_dir"]) / "attempt.json"
+        told = note.stat().st_mtime + json.loads(note.read_text())["seconds_left"]
+        end = ends[str(slurm_job_of(launch["fworker"]["env"]))]
+        assert end is not None
+        assert told == pytest.approx(end - SIGNAL_S, abs=10.0), "each task knows its own end"
 
 
-def test_one_task_is_cancelled_and_the_others_go_on(cluster: SlurmCluster, project: Project, site: SiteFile) -> None:
-    add(project, 12.0, TASKS)
+def test_one_task_is_cancelled_and_the_others_go_on(
+    cluster: SlurmCluster, project: Project, site: SiteFile, gate: Gate
+) -> None:
+    add(project, gate, TASKS)
     pool = SitePool(project, "c", site)
     pool.keep_alive()
     wait_for(lambda: count_states(project, "c").get("RUNNING") == TASKS)
@@ -76,19 +91,20 @@ def test_one_task_is_cancelled_and_the_others_go_on(cluster: SlurmCluster, proje
     assert len(launches) == TASKS
     victim = sorted(str(job) for job in launches)[1]
     cluster.run("scancel", victim)
-    wait_for(lambda: bool(reconcile(project, "c")), 30)
+    wait_for(lambda: bool(reconcile(project, "c")))
     assert firework_details(project, launches[victim]).reason == "cancelled"
     assert pool.keep_alive() == 1
     assert any(f"allocation {victim} for cpu ended: CANCELLED" in message for message in pool.messages())
-    wait_for(lambda: count_states(project, "c") == {"COMPLETED": TASKS - 1, "FIZZLED": 1}, 60)
+    gate.open()
+    wait_for(lambda: count_states(project, "c") == {"COMPLETED": TASKS - 1, "FIZZLED": 1})
     assert reconcile(project, "c") == []
     pool.cancel()
 
 
 def test_an_array_submitted_by_a_driver_that_died_is_found_task_by_task(
-    cluster: SlurmCluster, project: Project, site: SiteFile, monkeypatch: pytest.MonkeyPatch
+    cluster: SlurmCluster, project: Project, site: SiteFile, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
-    add(project, 60.0, 9)
+    add(project, gate, 9)
     submissions.prepare(project)
     with monkeypatch.context() as dying:
         dying.setattr(submissions, "mark_submitted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -104,12 +120,14 @@ def test_an_array_submitted_by_a_driver_that_died_is_found_task_by_task(
     assert all(numbers[f"{record.name_token}-{record.task}"].endswith(f"_{record.task}") for record in found)
     assert len({number.split("_")[0] for number in numbers.values()}) == 1, "nothing was submitted again"
     pool.cancel()
-    wait_for(lambda: in_queue(cluster) == [], 30)
+    wait_for(lambda: in_queue(cluster) == [])
 
 
-def test_tasks_that_never_began_are_taken_back(cluster: SlurmCluster, project: Project, make_site: MakeSite) -> None:
+def test_tasks_that_never_began_are_taken_back(
+    cluster: SlurmCluster, project: Project, make_site: MakeSite, gate: Gate
+) -> None:
     site = make_site(array=True, max_running=4, max_queued=4, busy_s=1, memory="3000M")  # one at a time fits
-    add(project, 60.0, 9)
+    add(project, gate, 9)
     pool = SitePool(project, "c", site)
     pool.keep_alive()
     wait_for(lambda: count_states(project, "c").get("RUNNING") == 1)

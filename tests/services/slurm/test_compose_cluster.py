@@ -5,35 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.services.ports import free_ports
 from tests.services.slurm_cluster import REMEDY, missing_programs
+from tests.services.waiting import AMPLE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 ROOT = Path(__file__).parents[3]
 START = ROOT / "deploy" / "slurm" / "start.sh"
-
-
-def four_free_ports() -> int:
-    """The first of four ports in a row that nothing listens on."""
-    for first in range(21000 + os.getpid() % 1000 * 4, 30000, 4):
-        with socket.socket() as a, socket.socket() as b, socket.socket() as c, socket.socket() as d:
-            try:
-                for place, probe in enumerate((a, b, c, d)):
-                    probe.bind(("127.0.0.1", first + place))
-            except OSError:
-                continue
-            return first
-    raise AssertionError("no four free ports")
 
 
 @pytest.fixture
@@ -47,7 +34,7 @@ def folder() -> Iterator[Path]:
 
 
 def test_it_starts_takes_the_jobs_of_its_site_and_ends_with_all_its_parts(folder: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"FIRST_PORT": str(four_free_ports())}
+    environment = os.environ | {"FIRST_PORT": str(free_ports(4))}
     script = subprocess.Popen(
         [str(START), str(folder)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -59,10 +46,8 @@ def test_it_starts_takes_the_jobs_of_its_site_and_ends_with_all_its_parts(folder
         assert {part.name() for part in parts} >= {"munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd"}
         check_site(tmp_path, folder)
     finally:
-        began = time.monotonic()
         script.send_signal(signal.SIGTERM)
-        assert script.wait(60) == 143
-    assert time.monotonic() - began < 30
+        assert script.wait(AMPLE_S) == 143
     assert not [part for part in parts if part.is_running() and part.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -76,9 +61,9 @@ def check_site(tmp_path: Path, folder: Path) -> None:
     (site / "site.yaml").write_text(changed)
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
-    command = [sys.executable, "-m", "cathodeflow.cli.app", "site", "check", "compose_here", "--live", "--wait", "60"]
+    command = [sys.executable, "-m", "cathodeflow.cli.app", "site", "check", "compose_here", "--live", "--wait", "580"]
     done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=2 * AMPLE_S, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("live") == 2

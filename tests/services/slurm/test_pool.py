@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.services.slurm.conftest import wait_for
+from tests.services.gate import Gate
+from tests.services.held_jobs import held
 from tests.services.slurm_cluster import SlurmCluster
-from tests.unit.dispatch.noop_jobs import noop, see_gpus, sleep, use_memory
+from tests.services.waiting import wait_for
+from tests.unit.dispatch.noop_jobs import noop, see_gpus, use_memory
 
 from cathodeflow.dispatch.allotment import Estimates
 from cathodeflow.dispatch.jobs import LAUNCHES, count_states, firework_details
@@ -63,8 +64,8 @@ def test_many_jobs_share_few_allocations(cluster: SlurmCluster, project: Project
     assert pool.keep_alive() == 0
     assert pool.keep_alive() == 0, "asked again, it submits nothing more than is needed"
     assert len(our_jobs(cluster)) <= 4
-    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 14}, 120)
-    wait_for(lambda: pool.keep_alive() == 0 and pool.alive() == 0, 60)
+    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 14})
+    wait_for(lambda: pool.keep_alive() == 0 and pool.alive() == 0)
     launches = project.select(LAUNCHES, {})
     identities = [launch["fworker"]["env"] for launch in launches]
     assert all(
@@ -76,15 +77,16 @@ def test_many_jobs_share_few_allocations(cluster: SlurmCluster, project: Project
     assert 0 < first["seconds_left"] < 600
 
 
-def test_a_cancelled_allocation_is_noticed_in_one_tick(cluster: SlurmCluster, project: Project, pool: SitePool) -> None:
-    fw_id = add(project, sleep(300.0))
+def test_a_cancelled_allocation_is_noticed_in_one_tick(
+    cluster: SlurmCluster, project: Project, pool: SitePool, gate: Gate
+) -> None:
+    fw_id = add(project, held(str(gate.path)))
     pool.keep_alive()
     wait_for(lambda: is_running(project))
     assert reconcile(project, "c") == [], "it runs"
     cluster.run("scancel", "-n", our_jobs(cluster)[0])
-    began = time.monotonic()
-    wait_for(lambda: bool(reconcile(project, "c")), 30, 0.2)
-    assert time.monotonic() - began < 12, "squeue knows at once when KillWait is over"
+    wait_for(lambda: our_jobs(cluster) == [])
+    assert len(reconcile(project, "c")) == 1, "squeue knows at once when KillWait is over"
     details = firework_details(project, fw_id)
     assert (details.job.state, details.reason) == ("FIZZLED", "cancelled")
     assert pool.keep_alive() == 1
@@ -92,27 +94,29 @@ def test_a_cancelled_allocation_is_noticed_in_one_tick(cluster: SlurmCluster, pr
 
 
 def test_a_killed_worker_is_noticed_while_its_allocation_lives(
-    cluster: SlurmCluster, project: Project, pool: SitePool
+    cluster: SlurmCluster, project: Project, make_site: MakeSite, gate: Gate
 ) -> None:
-    fw_id = add(project, sleep(300.0))
+    pool = SitePool(project, "c", make_site(linger_s=600))
+    fw_id = add(project, held(str(gate.path)))
     pool.keep_alive()
     wait_for(lambda: is_running(project))
     (launch,) = project.select(LAUNCHES, {"state": "RUNNING"})
     os.kill(launch["fworker"]["env"]["pid"], signal.SIGKILL)
-    wait_for(lambda: bool(reconcile(project, "c")), 5, 0.2)
+    wait_for(lambda: bool(reconcile(project, "c")))
     details = firework_details(project, fw_id)
     assert (details.job.state, details.reason) == ("FIZZLED", "vanished")
     assert "signal 9" in (details.error or "")
     assert len(our_jobs(cluster)) == 1, "the allocation goes on"
     add(project, noop(1), "next")
-    wait_for(lambda: count_states(project, "c").get("COMPLETED") == 1, 60)
+    wait_for(lambda: count_states(project, "c").get("COMPLETED") == 1)
+    pool.cancel()
 
 
 def test_out_of_memory_is_told_from_other_deaths(cluster: SlurmCluster, project: Project, make_site: MakeSite) -> None:
     pool = SitePool(project, "c", make_site(memory="600M"))
     fw_id = add(project, use_memory(900))
     pool.keep_alive()
-    wait_for(lambda: bool(reconcile(project, "c")), 90)
+    wait_for(lambda: bool(reconcile(project, "c")))
     assert firework_details(project, fw_id).reason == "out_of_memory"
     pool.cancel()
 
@@ -121,19 +125,20 @@ def test_a_job_that_had_too_little_memory_gets_an_allocation_of_its_size(
     cluster: SlurmCluster, project: Project, make_site: MakeSite
 ) -> None:
     add(project, noop(1), _memory_factor=2.0)
-    pool = SitePool(project, "c", make_site(memory="500M"))
+    pool = SitePool(project, "c", make_site(memory="500M", linger_s=600))
     pool.keep_alive()
     (asked,) = cluster.output("squeue", "-h", "-o", "%m").split()
     assert asked == "1000M"
     wait_for(lambda: count_states(project, "c") == {"COMPLETED": 1})
+    pool.cancel()
 
 
 def test_a_driver_that_dies_before_sbatch_costs_a_seat_until_that_is_known(
-    cluster: SlurmCluster, project: Project, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+    cluster: SlurmCluster, project: Project, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
     site = make_site(max_running=2, max_queued=2)
     for number in range(9):
-        add(project, sleep(60.0), str(number))
+        add(project, held(str(gate.path)), str(number))
     submissions.prepare(project)
     died_in = subprocess.run(
         [sys.executable, "-c", DYING_DRIVER, str(project.folder), str(site.folder), site.site.model_dump_json()],
@@ -172,11 +177,11 @@ submit.submit_needed(project, site, "c", Category.CPU, Estimates(project, "c"), 
 
 
 def test_a_driver_that_dies_after_sbatch_is_found_by_the_jobs_name(
-    cluster: SlurmCluster, project: Project, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+    cluster: SlurmCluster, project: Project, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
     site = make_site(max_running=1, max_queued=1)
     for number in range(9):
-        add(project, sleep(60.0), str(number))
+        add(project, held(str(gate.path)), str(number))
     submissions.prepare(project)
     with monkeypatch.context() as dying:
         dying.setattr(submissions, "mark_submitted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -195,7 +200,10 @@ def test_a_driver_that_dies_after_sbatch_is_found_by_the_jobs_name(
     pool.cancel()
 
 
-def test_a_refusal_is_said_and_tried_again_later(cluster: SlurmCluster, project: Project, make_site: MakeSite) -> None:
+def test_a_refusal_is_said_and_not_tried_again_at_once(
+    cluster: SlurmCluster, project: Project, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cathodeflow.dispatch.slurm.pool.FIRST_DELAY_S", 3600.0)
     add(project, noop(1))
     pool = SitePool(project, "c", make_site(partition="nowhere"))
     pool.keep_alive()
@@ -205,8 +213,10 @@ def test_a_refusal_is_said_and_tried_again_later(cluster: SlurmCluster, project:
     assert submissions.open_submissions(project, "one_node") == []
 
 
-def test_slurm_that_does_not_answer_kills_nobody(cluster: SlurmCluster, project: Project, pool: SitePool) -> None:
-    add(project, sleep(20.0))
+def test_slurm_that_does_not_answer_kills_nobody(
+    cluster: SlurmCluster, project: Project, pool: SitePool, gate: Gate
+) -> None:
+    add(project, held(str(gate.path)))
     pool.keep_alive()
     wait_for(lambda: is_running(project))
     cluster.kill("slurmctld")
@@ -217,17 +227,21 @@ def test_slurm_that_does_not_answer_kills_nobody(cluster: SlurmCluster, project:
         assert "squeue" in pool.messages()[0]
     finally:
         cluster.start_slurmctld()
-    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 1}, 60)
+    assert count_states(project, "c") == {"RUNNING": 1}
+    gate.open()
+    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 1})
 
 
-def test_a_node_that_goes_down_is_told_from_a_kill(cluster: SlurmCluster, project: Project, pool: SitePool) -> None:
-    fw_id = add(project, sleep(300.0))
+def test_a_node_that_goes_down_is_told_from_a_kill(
+    cluster: SlurmCluster, project: Project, pool: SitePool, gate: Gate
+) -> None:
+    fw_id = add(project, held(str(gate.path)))
     pool.keep_alive()
     wait_for(lambda: is_running(project))
     cluster.kill("slurmd")
     try:
         cluster.run("scontrol", "update", f"nodename={cluster.node}", "state=down", "reason=test")
-        wait_for(lambda: bool(reconcile(project, "c")), 60)
+        wait_for(lambda: bool(reconcile(project, "c")))
         assert firework_details(project, fw_id).reason == "node_fail"
     finally:
         cluster.start_slurmd()
@@ -236,11 +250,12 @@ def test_a_node_that_goes_down_is_told_from_a_kill(cluster: SlurmCluster, projec
     pool.keep_alive()
 
 
-def test_slurmd_restarted_loses_nothing(cluster: SlurmCluster, project: Project, pool: SitePool) -> None:
-    add(project, sleep(8.0))
+def test_slurmd_restarted_loses_nothing(cluster: SlurmCluster, project: Project, pool: SitePool, gate: Gate) -> None:
+    add(project, held(str(gate.path)))
     pool.keep_alive()
     wait_for(lambda: is_running(project))
     cluster.kill("slurmd")
     cluster.start_slurmd()
     assert reconcile(project, "c") == []
-    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 1}, 60)
+    gate.open()
+    wait_for(lambda: count_states(project, "c") == {"COMPLETED": 1})

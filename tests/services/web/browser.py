@@ -13,6 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.services.waiting import AMPLE_S
+
+GOING_ELSEWHERE = (
+    "context was destroyed",
+    "Cannot find context",
+    "Cannot find default execution",
+    "navigated or closed",
+)
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -47,7 +55,7 @@ class Browser:
         os.close(from_child)
         self._buffer = b""
         self._number = 0
-        self._events: list[dict[str, Any]] = []
+        self._loaded: set[str] = set()
         self.complaints: list[str] = []
         self.requests: list[str] = []
         target = self._call("Target.createTarget", {"url": "about:blank"}, session=None)["targetId"]
@@ -55,6 +63,7 @@ class Browser:
         self._session: str | None = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
+        self._call("Page.setLifecycleEventsEnabled", {"enabled": True})
 
     def close(self) -> None:
         self._process.kill()
@@ -64,9 +73,9 @@ class Browser:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def open(self, address: str) -> None:
-        self._events.clear()
-        self._call("Page.navigate", {"url": address})
-        self.wait(lambda: any(event["method"] == "Page.loadEventFired" for event in self._events))
+        """Go to a page and wait until it has loaded: it, and not one that was still loading before."""
+        loader = self._call("Page.navigate", {"url": address})["loaderId"]
+        self.wait(lambda: loader in self._loaded)
 
     def evaluate(self, script: str) -> Any:
         answer = self._call("Runtime.evaluate", {"expression": script, "returnByValue": True, "awaitPromise": True})
@@ -74,16 +83,26 @@ class Browser:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
-        until = time.monotonic() + seconds
+    def wait(self, condition: Callable[[], Any]) -> None:
+        until = time.monotonic() + AMPLE_S
         while not condition():
             if time.monotonic() > until:
                 raise AssertionError("waited in vain")
-            self._call("Runtime.evaluate", {"expression": "1"})  # takes in what has happened meanwhile
+            self._call("Page.getFrameTree")  # takes in what has happened meanwhile
             time.sleep(0.05)
 
-    def wait_for(self, script: str, seconds: float = 20.0) -> None:
-        self.wait(lambda: self.evaluate(script), seconds)
+    def wait_for(self, script: str) -> None:
+        """Wait until a script says yes, on this page or on the one that it is on its way to."""
+
+        def holds() -> bool:
+            try:
+                return bool(self.evaluate(script))
+            except AssertionError as error:
+                if any(words in str(error) for words in GOING_ELSEWHERE):
+                    return False
+                raise
+
+        self.wait(holds)
 
     def look(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -123,9 +142,10 @@ class Browser:
                 self._note(answer)
 
     def _note(self, event: dict[str, Any]) -> None:
-        self._events.append(event)
         given = event.get("params", {})
-        if event["method"] == "Runtime.exceptionThrown":
+        if event["method"] == "Page.lifecycleEvent" and given["name"] == "load":
+            self._loaded.add(given["loaderId"])
+        elif event["method"] == "Runtime.exceptionThrown":
             details = given["exceptionDetails"]
             self.complaints.append(str(details.get("exception", {}).get("description") or details["text"]))
         elif event["method"] == "Runtime.consoleAPICalled" and given["type"] in {"error", "warning", "assert"}:

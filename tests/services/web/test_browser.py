@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.services.waiting import AMPLE_S
 from tests.services.web.browser import Browser, find_chromium
 from tests.unit.web.conftest import HIDDEN, PASSWORD, SEEN, stopped, world
 
@@ -52,7 +53,7 @@ def dashboard(folder: Path, log: Path) -> Iterator[Served]:
             yield Served(open_project(folder), address.rstrip("/"), token)
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(AMPLE_S) == 0
     assert "Traceback" not in log.read_text()
 
 
@@ -123,7 +124,7 @@ SHOWN = {"candidate": "relaxed", "candidate-failed": "unrelaxed"}
 
 def settled(browser: Browser, name: str) -> None:
     if name in SHOWN:
-        browser.wait_for(f"document.getElementById('crystal').dataset.shown === '{SHOWN[name]}'", 60)
+        browser.wait_for(f"document.getElementById('crystal').dataset.shown === '{SHOWN[name]}'")
     if name == "fireworks-workflow":
         browser.wait_for("typeof window.cy.nodes === 'function' && window.cy.nodes().length > 0")
     if name == "fireworks-job":
@@ -194,7 +195,7 @@ def test_the_crystal_is_drawn_and_turns(served: Served, browser: Browser):
     browser.evaluate("document.querySelector('[data-view=\"a\"]').click()")
     browser.wait_for(f"{colours}[1] !== {before}")
     browser.evaluate("document.querySelector('[data-which=\"unrelaxed\"]').click()")
-    browser.wait_for("document.getElementById('crystal').dataset.shown === 'unrelaxed'", 60)
+    browser.wait_for("document.getElementById('crystal').dataset.shown === 'unrelaxed'")
 
 
 def test_a_page_follows_the_campaign_and_keeps_its_place(served: Served, browser: Browser):
@@ -202,7 +203,7 @@ def test_a_page_follows_the_campaign_and_keeps_its_place(served: Served, browser
     browser.open(f"{served.address}/campaigns/{SEEN}/log")
     browser.evaluate("window.mark = 'same page'; window.scrollTo(0, 120)")
     transitions.append_event(served.project, SEEN, "stage", "something new <b>happened</b>")
-    browser.wait_for("document.body.innerText.includes('something new <b>happened</b>')", 30)
+    browser.wait_for("document.body.innerText.includes('something new <b>happened</b>')")
     assert browser.evaluate("window.mark") == "same page"
     assert browser.evaluate("Math.round(window.scrollY)") == 120
 
@@ -299,13 +300,13 @@ def test_a_viewer_signs_in_sees_no_button_and_cannot_act(world: Path, tmp_path: 
                 assert too_wide(browser) <= 0
                 keep(browser, "login", width, dark=dark)
             browser.look(1400)
-            for secret in ("wrong", PASSWORD):
+            for secret, answer in (("wrong", ".flash"), (PASSWORD, ".tiles")):
                 browser.evaluate(
                     f"document.querySelector('[name=name]').value = 'victor';"
                     f"document.querySelector('[name=secret]').value = {secret!r}"
                 )
                 click(browser, "Sign in")
-                browser.wait_for("document.querySelector('.flash, .tiles') && document.readyState === 'complete'")
+                browser.wait_for(f"document.querySelector({answer!r}) !== null && document.readyState === 'complete'")
                 keep(browser, f"after-sign-in-{secret.split()[0]}", 1400)
             assert browser.evaluate("location.pathname") == f"/campaigns/{HIDDEN}"
             buttons = "[...document.querySelectorAll('main button')].map((b) => b.textContent)"
@@ -326,9 +327,9 @@ def test_a_viewer_signs_in_sees_no_button_and_cannot_act(world: Path, tmp_path: 
 def test_nobody_gets_in_without_the_address_that_was_printed(served: Served):
     for path in ("/metrics", "/fireworks/reports/fireworks/days/7/fig.png"):
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(f"{served.address}{path}", timeout=10)
+            urllib.request.urlopen(f"{served.address}{path}", timeout=AMPLE_S)
     request = urllib.request.Request(f"{served.address}/metrics", headers={"Authorization": f"Bearer {served.token}"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=AMPLE_S) as answer:
         assert b"cathodeflow_jobs{" in answer.read()
 
 
@@ -344,7 +345,7 @@ def _parts(address: str, token: str) -> dict[str, str]:
     for _ in range(100):
         request = urllib.request.Request(f"{address}/campaigns/{SEEN}?parts=1", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=AMPLE_S) as answer:
                 return json.load(answer)["parts"]
         except urllib.error.URLError:
             time.sleep(0.1)
