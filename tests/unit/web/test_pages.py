@@ -13,6 +13,7 @@ from tests.unit.web.conftest import HIDDEN, SEEN, Site, make_site
 from cathodeflow.dispatch.jobs import LOG_NAME, firework_details
 from cathodeflow.records.crystal import Crystal
 from cathodeflow.storage.connection import create_project, open_project
+from cathodeflow.web import lists
 from cathodeflow.web.candidate_page import drawn
 
 
@@ -271,3 +272,18 @@ def test_every_page_of_a_rehearsed_campaign_says_so_and_no_other(world: Path, si
         assert "REHEARSAL" in answer.text, path
         assert "REHEARSAL" not in site.viewer.get(path).text, path
     assert "REHEARSAL" not in rehearsed.viewer.get(f"/campaigns/{HIDDEN}").text
+
+
+def test_no_table_makes_a_narrow_page_wider():
+    """Each scrolls by itself, or is of a kind whose cells the style sheet puts under each other there."""
+    folder = Path(lists.__file__).parent
+    style = (folder / "static" / "dashboard.css").read_text(encoding="utf-8")
+    assert re.search(r"@media \(max-width: 700px\) \{[^@]*\.plainlog td[^}]*display: block", style)
+    found = [
+        (path.name, before, classes)
+        for path in (folder / "templates").rglob("*.html")
+        for before, classes in re.findall(r"(.{0,20})<table([^>]*)>", path.read_text(encoding="utf-8"))
+    ]
+    assert len(found) > 10
+    kept = ('class="plainlog"', 'class="funnel"')  # the latter has bars that give way
+    assert [one for one in found if not one[1].endswith('<div class="scroll">') and one[2].strip() not in kept] == []
