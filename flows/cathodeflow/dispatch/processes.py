@@ -66,7 +66,11 @@ def processors(threads: int) -> dict[str, float]:
     cores = given / int(os.environ.get(SLOTS, "1")) if given else len(os.sched_getaffinity(0))
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     gpus = len(visible) * int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) / int(os.environ.get(SLOTS_OF_A_GPU, "1"))
-    return {"cores": round(cores, 3), "gpus": round(gpus, 3)}
+    return {"cores": _short(cores), "gpus": _short(gpus)}
+
+
+def _short(number: float) -> float:
+    return int(number) if number == int(number) else round(number, 3)
 
 
 def moment() -> datetime:

@@ -36,7 +36,7 @@ def test_slots_hold_their_share_of_cores_and_of_one_gpu(monkeypatch: pytest.Monk
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setenv(SLOTS, "8")
     monkeypatch.setenv(SLOTS_OF_A_GPU, "2")
-    assert processors(1) == {"cores": 2, "gpus": 0.5}
+    assert repr(processors(1)) == "{'cores': 2, 'gpus': 0.5}", "whole numbers stay so"
 
 
 def test_a_running_process_is_alive_and_a_reused_number_is_not() -> None:
