@@ -45,6 +45,7 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
     StoreError
         The address has an option that pymongo refuses, or there is no password.
     """
+    _do_not_look_for_pyopenssl()
     import pymongo
     from pymongo.errors import ConfigurationError, InvalidURI
 
@@ -56,6 +57,10 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
         "sockettimeoutms": int(settings.store_socket_timeout_s * 1000),
         "appname": "cathodeflow",
         "retrywrites": True,
+        # A mongod by itself confirms what a kill within the next 100 ms would take back, and the first of a replica
+        # set what the next one may not have.
+        "w": "majority",
+        "journal": True,
     }
     said = address.options
     for name in _FILES:
@@ -82,6 +87,15 @@ def connect(address: StoreAddress) -> pymongo.MongoClient[dict[str, Any]]:
         ) from error
     _do_not_wait_at_the_end()
     return client
+
+
+def _do_not_look_for_pyopenssl() -> None:
+    """Say to pymongo at once that pyOpenSSL is not there: it loads all of cryptography before it finds that out."""
+    import sys
+    from importlib.util import find_spec
+
+    if find_spec("OpenSSL") is None:
+        sys.modules.setdefault("pymongo.pyopenssl_context", None)  # type: ignore[arg-type]
 
 
 def _do_not_wait_at_the_end() -> None:

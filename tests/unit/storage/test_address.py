@@ -220,10 +220,27 @@ def test_options_of_the_address_arrive_at_the_client(monkeypatch: pytest.MonkeyP
     assert options.retry_writes is False
     assert options.pool_options._ssl_context is not None
     assert options.pool_options.tls_allow_invalid_hostnames is True
-    assert client.write_concern.document == {"w": "majority"}
+    assert client.write_concern.document == {"w": "majority", "j": True}
     found = options.pool_options._credentials
     assert (found.mechanism, found.source, found.username, found.password) == ("SCRAM-SHA-256", "admin", "me", SECRET)
     assert SECRET not in repr(client)
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "concern"),
+    [
+        ("", {"w": "majority", "j": True}),
+        ("?journal=false", {"w": "majority", "j": False}),
+        ("?w=1", {"w": 1, "j": True}),
+    ],
+)
+def test_what_is_confirmed_is_kept_by_most_in_their_journals_unless_the_address_says_otherwise(
+    said: str, concern: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = made_client(f"mongodb://host/db{said}", monkeypatch)
+    assert client.write_concern.document == concern
+    assert client["db"]["labels"].write_concern.document == concern
     client.close()
 
 
@@ -236,7 +253,7 @@ def test_defaults_give_up_in_time_and_write_again(monkeypatch: pytest.MonkeyPatc
     client.close()
 
 
-@pytest.mark.parametrize("options", ["tlsCAFile=/absent.pem&tls=true", "w=-3", "authMechanism=NONE", "tsl=true"])
+@pytest.mark.parametrize("options", ["tlsCAFile=/absent.pem&tls=true", "w=-3", "w=0", "authMechanism=NONE", "tsl=true"])
 def test_options_that_pymongo_refuses_are_named(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="cannot be used") as refused:
         made_client(f"mongodb://me@host/db?{options}", monkeypatch)
