@@ -14,6 +14,7 @@ from cathodeflow.errors import CampaignError
 
 if TYPE_CHECKING:
     from cathodeflow.campaign.clearing import ClearingPlan
+    from cathodeflow.storage.connection import Project
 
 OnFile = Callable[[Path, int], None]
 SECONDS_PER_DAY = 86_400.0
@@ -40,7 +41,8 @@ def gc(
     """Delete and compress the files of settled jobs that the definition's `retention` does not keep.
 
     Folders of jobs that run, failed, wait for another attempt or are still read by a follow-up are left as they are.
-    POTCARs always go; their symbols stay as POTCAR.spec. The bytes of a dry run are exact.
+    POTCARs always go; their symbols stay as POTCAR.spec. The bytes of a dry run are exact. Without --campaign, large
+    files in the store that no document refers to any more go as well.
     """
     from cathodeflow.campaign.clearing import Clearance, clear, plan_clearing
     from cathodeflow.cli.output import print_json, say, size
@@ -66,10 +68,36 @@ def gc(
             if not as_json:
                 say(f"Freed {size(freed)} ({freed:,} bytes).")
         answers.append(_as_dict(name, plan) | {"dry_run": dry_run, "bytes_freed": freed})
+    if campaign is None:
+        answers += _strays(opened, asked.youngest_s, dry_run=dry_run, yes=yes, quiet=as_json)
     if as_json:
         print_json(answers)
     elif dry_run:
         say("Dry run: nothing was changed.")
+
+
+def _strays(opened: Project, youngest_s: float, *, dry_run: bool, yes: bool, quiet: bool) -> list[dict[str, Any]]:
+    """Take away files in the store that are of no campaign, since nothing refers to them."""
+    from cathodeflow.campaign.strays import find_strays, remove_strays
+    from cathodeflow.cli.output import say, size
+
+    found = find_strays(opened, youngest_s)
+    stray = [one for one in found if one.ids]
+    if not stray:
+        return []
+    total = sum(one.bytes for one in stray)
+    if not quiet:
+        say("Files in the store that nothing refers to")
+        for one in found:
+            say(f"  {one.bucket.name}: {len(one.ids)} ({size(one.bytes)}; {one.bucket.holds}); {one.kept} are in use")
+    removed = 0
+    if not dry_run and (yes or typer.confirm(f"Remove {size(total)} from the store?")):
+        removed = sum(remove_strays(opened, one) for one in stray)
+        if not quiet:
+            say(f"Removed {removed} files ({total:,} bytes) from the store.")
+    told = [{"bucket": one.bucket.name, "files": len(one.ids), "bytes": one.bytes, "kept": one.kept} for one in found]
+    freed = total if removed else 0
+    return [{"campaign": None, "strays": told, "bytes_to_free": total, "dry_run": dry_run, "bytes_freed": freed}]
 
 
 def _print(name: str, plan: ClearingPlan) -> None:
