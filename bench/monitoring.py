@@ -17,12 +17,36 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pymongo import monitoring
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 AIM_S = 0.5
 RUNS = 7
 PAGE_RUNS = 4
+SLOWEST_TOLD = 4
+QUICK_START = "-XX:TieredStopAtLevel=1"
+
+
+class TimedReads(monitoring.CommandListener):
+    """Every command that a server has answered, with its seconds, one after the other."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[float, str]] = []
+        self._command = ""
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """Remember what is asked."""
+        asked = event.command.get("pipeline", event.command.get("filter", ""))
+        self._command = f"{event.command_name} {event.command.get(event.command_name)} {asked}"
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Note how long it took."""
+        self.sent.append((event.duration_micros / 1e6, self._command))
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Nothing: the command raises."""
 
 
 def best_of(command: list[str]) -> float:
@@ -80,6 +104,8 @@ def time_commands(folder: Path, number: int) -> int:
     from cathodeflow.campaign.status import read_status
     from cathodeflow.storage.connection import open_project
 
+    reads = TimedReads()
+    monitoring.register(reads)  # for the client that is made below
     cflow = [sys.executable, "-m", "cathodeflow.cli.app"]
     missed = told("cflow status", best_of([*cflow, "status", "-p", str(folder)]))
     missed += told("cflow status --json", best_of([*cflow, "status", "-p", str(folder), "--json"]))
@@ -87,10 +113,14 @@ def time_commands(folder: Path, number: int) -> int:
     alone = []
     for _ in range(RUNS):
         start = time.perf_counter()
-        report = read_status(project, NAME)
+        report = read_status(project, NAME, beside=True)
         alone.append(time.perf_counter() - start)
     assert (sum(report.jobs.values()), report.candidates) == (number, number)
     told("its reading alone", min(alone))
+    reads.sent.clear()
+    read_status(project, NAME)
+    for seconds, sent in sorted(reads.sent, reverse=True)[:SLOWEST_TOLD]:
+        print(f"    {seconds:.3f} s of it {sent}"[:116], flush=True)
     return missed
 
 
@@ -142,19 +172,20 @@ def measure(what: str, folder: Path, uri: str | None, number: int, counting: Any
 
 
 def in_memory(command: list[str]) -> list[str]:
-    """Return the command of a server that keeps all in memory.
+    """Return the command of a server that keeps all in memory and runs as one that has been up for long.
 
-    mongo-java-server's file compares keys by serialising them: filling it takes ten times as long. A `mongod` is left
-    as it is.
+    mongo-java-server's file compares keys by serialising them: filling it takes ten times as long. The tests' servers
+    live for seconds, and are spared the compiler that makes this one two to three times as fast. A `mongod` is left as
+    it is.
     """
     if "WireServer" not in command:
         return command
-    return ["-Xmx6g" if word.startswith("-Xmx") else word for word in command[:-1]]
+    words = [word for word in command[:-1] if word != QUICK_START]
+    return ["-Xmx6g" if word.startswith("-Xmx") else word for word in words]
 
 
 def measure_server(folder: Path, number: int) -> int:
     """Start a server and measure on it."""
-    from pymongo import monitoring
     from tests.counted_queries import CountedCommands
     from tests.services.mongo_server import MongoServer, why_unavailable
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from cathodeflow.campaign.status import StatusReport, read_status
@@ -32,4 +33,6 @@ def assert_adds_up(project: Project, name: str = "trial") -> StatusReport:
     if document["stage"] == "label":
         chosen = document["selections"][str(document["round"])]
         assert said.progress == (sum(key in labels for key in chosen), len(chosen))
+    at_once = read_status(project, name, beside=True)
+    assert replace(at_once, elapsed_s=0.0, eta_s=None) == replace(said, elapsed_s=0.0, eta_s=None)
     return said

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cathodeflow.campaign.pace import Pace, estimate_seconds_left, label_seconds, stage_durations
 from cathodeflow.campaign.policy import most_validated
@@ -16,6 +16,8 @@ from cathodeflow.storage.collections import FOLLOW_UPS
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
+
+Result = TypeVar("Result")
 
 ENDING = frozenset({Stage.FOLLOW_UP, Stage.DONE})
 AFTER_SCREENING = frozenset({Stage.VALIDATE, Stage.FOLLOW_UP})
@@ -109,7 +111,7 @@ class StatusReport:
         return asdict(self)
 
 
-def read_status(project: Project, name: str) -> StatusReport:
+def read_status(project: Project, name: str, *, beside: bool = False) -> StatusReport:
     """Read where a campaign stands.
 
     Parameters
@@ -118,6 +120,8 @@ def read_status(project: Project, name: str) -> StatusReport:
         The open project.
     name : str
         The campaign.
+    beside : bool
+        Have a server count the jobs while it answers the rest: for a command, which has nothing else to do.
 
     Raises
     ------
@@ -129,17 +133,23 @@ def read_status(project: Project, name: str) -> StatusReport:
         from cathodeflow.campaign.transitions import unknown_campaign  # with all records: 0.03 s
 
         raise unknown_campaign(project, name)
+    begin = _at_once if beside and project.file is None else _when_asked
+    job_states = begin(lambda: count_states(project, name))
+    failed_labels = begin(lambda: _failed_labels(project, name))
     now = datetime.now(UTC)
     started = in_utc(document["started_at"])
     finished = in_utc(document["finished_at"]) if document.get("finished_at") is not None else None
     times = [{**entry, "entered_at": in_utc(entry["entered_at"])} for entry in document["stage_times"]]
     levels = _levels(project, document)
-    jobs = count_states(project, name)
     done, wanted = _stage_progress(project, document, levels)
     lease = document.get("lease")
     holder = lease["holder"] if lease is not None and in_utc(lease["expires_at"]) > now else None
     best, best_from = _best_candidates(project, document)
     entered = times[-1]["entered_at"] if times else started
+    attempts, surrogates = project.count("attempts", {"campaign": name}), _surrogates(project, name)
+    labels, jobs = _count_labels(project, document, done, wanted), job_states()
+    if jobs.get("FIZZLED"):
+        labels["failed"] = _count_undecided(project, name, failed_labels())
     return StatusReport(
         campaign=name,
         state=document["state"],
@@ -149,7 +159,7 @@ def read_status(project: Project, name: str) -> StatusReport:
         message=document["message"],
         provenance=document["provenance"],
         candidates=sum(levels.values()),
-        labels=_count_labels(project, document, done, wanted, failed_jobs=jobs.get("FIZZLED", 0)),
+        labels=labels,
         jobs=jobs,
         stage_done=done,
         stage_wanted=wanted,
@@ -161,9 +171,9 @@ def read_status(project: Project, name: str) -> StatusReport:
         elapsed_s=((finished or now) - started).total_seconds(),
         eta_s=_eta(document, times, (now - entered).total_seconds(), (done, wanted), levels),
         lease_holder=holder,
-        attempts=project.count("attempts", {"campaign": name}),
+        attempts=attempts,
         shortlist=list(document["shortlist"]),
-        surrogates=_surrogates(project, name),
+        surrogates=surrogates,
     )
 
 
@@ -175,16 +185,37 @@ def _levels(project: Project, document: Mapping[str, Any]) -> dict[str, int]:
     return project.count_by("candidates", "level", {"campaign": document["_id"]})
 
 
-def _count_labels(
-    project: Project, document: dict[str, Any], done: int, wanted: int, *, failed_jobs: int
-) -> dict[str, int]:
+def _when_asked(count: Callable[[], Result]) -> Callable[[], Result]:
+    """Return what counts when it is called."""
+    return count
+
+
+def _at_once(count: Callable[[], Result]) -> Callable[[], Result]:
+    """Return what waits for a count that begins now, in a thread of its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(1)
+    begun = pool.submit(count)
+    pool.shutdown(wait=False)
+    return begun.result
+
+
+def _failed_labels(project: Project, name: str) -> dict[str, int]:
+    """Return the keys of the labels whose job's last attempt failed, whatever became of them."""
+    # The state first: few jobs have it, and a server without an index compares in this order.
+    failed = {"state": "FIZZLED", "spec._kind": JobKind.LABEL.value, "spec._campaign": name}
+    return project.count_by(FIREWORKS, "spec._key", failed)
+
+
+def _count_undecided(project: Project, name: str, failed: Mapping[str, int]) -> int:
+    """Count failed jobs whose label nobody has written yet, quarantined."""
+    return sum(failed.values()) - _count_ids(project, "labels", [f"{name}/{key}" for key in failed])
+
+
+def _count_labels(project: Project, document: dict[str, Any], done: int, wanted: int) -> dict[str, int]:
     """Count label documents and what was asked for so far, training and validation together."""
     name = document["_id"]
     counts = {"done": 0, "failed": 0, "quarantined": 0} | project.count_by("labels", "outcome", {"campaign": name})
-    # The state first: few jobs have it, and a server without an index compares in this order.
-    failed = {"state": "FIZZLED", "spec._kind": JobKind.LABEL.value, "spec._campaign": name}
-    keys = project.count_by(FIREWORKS, "spec._key", failed) if failed_jobs else {}
-    counts["failed"] = sum(keys.values()) - _count_ids(project, "labels", [f"{name}/{key}" for key in keys])
     chosen = sum(len(keys) for keys in document["selections"].values())
     settled = counts["done"] + counts["quarantined"]
     if document["stage"] == Stage.VALIDATE:
@@ -232,8 +263,8 @@ def _closing_progress(project: Project, document: dict[str, Any], n_levels: int)
 def _count_ids(project: Project, collection: str, ids: list[str]) -> int:
     """Count those of many documents that are there.
 
-    A server is asked for their `_id`, not to count: MongoDB has both from the index of `_id`, mongo-java-server counts by
-    comparing each document with each of them, and what it finds with all that were asked for together.
+    A server is asked for their `_id`, not to count: MongoDB has either from the index of `_id`, mongo-java-server
+    counts by comparing each document with each of them, and what it finds with all that were asked for together.
     """
     if project.file is not None:
         return project.count(collection, {"_id": {"$in": ids}}) if ids else 0

@@ -32,7 +32,7 @@ def status(
 
     opened = open_existing(project)
     name = campaign_name(opened, campaign)
-    report = read_status(opened, name)
+    report = read_status(opened, name, beside=True)
     if not watch:
         _print(report, as_json=as_json)
         return
@@ -53,7 +53,7 @@ def status(
         if report.state in FINISHED_STATES:
             return
         time.sleep(interval)
-        report = read_status(opened, name)
+        report = read_status(opened, name, beside=True)
 
 
 def _watch_on_terminal(opened: Any, name: str, report: StatusReport, interval: float) -> None:
@@ -65,7 +65,7 @@ def _watch_on_terminal(opened: Any, name: str, report: StatusReport, interval: f
     with Live(_drawn(report), console=console(), auto_refresh=False) as live:
         while report.state not in FINISHED_STATES:
             time.sleep(interval)
-            report = read_status(opened, name)
+            report = read_status(opened, name, beside=True)
             live.update(_drawn(report), refresh=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.campaign_world import FINISHED, LAWFUL, definition, launch, work_one
@@ -12,6 +13,8 @@ from tests.stores import Stores
 
 from cathodeflow.campaign import status
 from cathodeflow.campaign.advance import advance
+from cathodeflow.campaign.status import read_status
+from cathodeflow.errors import StoreError
 
 pytestmark = pytest.mark.service
 
@@ -33,3 +36,15 @@ def test_what_is_said_adds_up_at_every_tick(mongo_server: MongoServer, tmp_path:
         assert_adds_up(project)
     assert campaign.state.value == "done"
     assert quarantined > 0
+
+
+def test_a_count_beside_the_others_that_fails_is_told(mongo_server: MongoServer, tmp_path: Path):
+    project = launch(tmp_path / "project", definition(), Stores(mongo_server).uri())
+    read_status(project, "trial", beside=True)
+
+    def broken(*_: Any) -> Any:
+        raise StoreError("the jobs cannot be counted")
+
+    project.count_by = broken  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="the jobs cannot be counted"):
+        read_status(project, "trial", beside=True)
