@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ RANKED_SHOWN = 12
 LINES_SHOWN = 12
 LINES_READ = 200  # among which a resubmission that can be taken back is looked for
 MODELS_READ = 200
+GIVEN_UP_IN = ("labels", "follow_ups")
 
 pages = Blueprint("campaign", __name__)
 
@@ -190,17 +192,33 @@ def can_undo(events: list[dict[str, Any]]) -> bool:
 
 
 def failures(project: Project, name: str) -> list[dict[str, Any]]:
-    """Return the commonest reasons of failed attempts, each with examples."""
-    counted = project.count_by("attempts", "reason", {"campaign": name})
-    commonest = sorted(counted.items(), key=lambda entry: (-entry[1], str(entry[0])))[:REASONS_SHOWN]
-    return [
-        {
-            "reason": reason,
-            "count": count,
-            "examples": project.select("attempts", {"campaign": name, "reason": reason}, limit=EXAMPLES),
-        }
-        for reason, count in commonest
-    ]
+    """Return the commonest reasons of failed attempts and of what was given up, each with examples.
+
+    A job that ends well may leave a result that is no good: that is given up without an attempt having failed.
+    """
+    mine, quarantined = {"campaign": name}, {"campaign": name, "outcome": "quarantined"}
+    attempts = project.count_by("attempts", "reason", mine)
+    given_up: Counter[Any] = Counter()
+    for collection in GIVEN_UP_IN:
+        given_up.update(project.count_by(collection, "reason", quarantined))
+    reasons = sorted(
+        {*attempts, *given_up}, key=lambda reason: (-attempts.get(reason, 0) - given_up[reason], str(reason))
+    )
+    found = []
+    for reason in reasons[:REASONS_SHOWN]:
+        examples = (
+            project.select("attempts", mine | {"reason": reason}, limit=EXAMPLES)
+            if reason in attempts
+            else [
+                {"fw_id": entry["origin"].get("fw_id"), "action": "quarantine"}
+                | {part: entry[part] for part in ("key", "message")}
+                for collection in GIVEN_UP_IN
+                for entry in project.select(collection, quarantined | {"reason": reason}, limit=EXAMPLES)
+            ]
+        )
+        counts = {"count": attempts.get(reason, 0), "given_up": given_up[reason]}
+        found.append({"reason": reason, "examples": examples[:EXAMPLES]} | counts)
+    return found
 
 
 def ranked(project: Project, name: str, screened: int | None) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cathodeflow.dispatch.jobs import LOG_NAME, firework_details
 from cathodeflow.records.crystal import Crystal
 from cathodeflow.storage.connection import create_project, open_project
 from cathodeflow.web import lists
+from cathodeflow.web.campaign_page import failures
 from cathodeflow.web.candidate_page import drawn
 
 
@@ -42,6 +44,24 @@ def test_a_campaign_at_a_glance_agrees_with_the_store(site: Site):
         assert stage in said
     assert "core-hours" in said
     assert page.count('<svg class="chart"') == 2
+
+
+def test_what_was_given_up_without_a_failed_attempt_is_among_the_failures(site: Site):
+    """The branches of a static run that was given up: they never started."""
+    found = {entry["reason"]: entry for entry in failures(site.project, SEEN)}
+    quarantined = [
+        document["reason"]
+        for collection in ("labels", "follow_ups")
+        for document in site.project.select(collection, {"campaign": SEEN, "outcome": "quarantined"})
+    ]
+    assert {reason: entry["given_up"] for reason, entry in found.items()} == Counter(quarantined)
+    assert found["prerequisite_failed"]["count"] == 0
+    assert found["calculation_error"]["count"] == site.project.count("attempts", {"reason": "calculation_error"})
+    (example, *_) = found["prerequisite_failed"]["examples"]
+    assert (example["action"], len(found["prerequisite_failed"]["examples"])) == ("quarantine", 3)
+    page = site.operator.get(f"/campaigns/{SEEN}").text
+    assert example["key"] in page
+    assert 'name="reason" value="prerequisite_failed"' in page
 
 
 def test_the_jobs_by_category_add_up_to_all_jobs(site: Site):
