@@ -20,7 +20,8 @@ WRITES = {
 OWN_WRITER = "campaign/transitions.py"
 
 _ON_A_SERVER = ("insert_one", "insert_many", "update_one", "update_many", "replace_one", "delete_one")
-_TO_COPY = ("insert_missing", "replace_one", "delete_many")
+_TO_COPY = ("insert_missing", "insert_many", "replace_one", "delete_many")
+_ITS_MARK = ("insert_missing", "replace_one", "update_one", "delete_one")
 _IN_A_LOCK = ("insert_one", "insert_many", "update_one", "update_many", "replace_one", "find_one_and_update")
 
 ALLOWED = {
@@ -28,6 +29,7 @@ ALLOWED = {
     ("storage/connection.py", "bulk_write"): "Project.insert_missing on a MongoDB server",
     ("storage/connection.py", "insert_absent"): "Project.insert_missing on the embedded store",
     **{("storage/migrate.py", method): "copies documents as they are" for method in _TO_COPY},
+    ("storage/identity.py", "insert_missing"): "the name of the project, once",
     ("storage/upgrade.py", "replace_one"): "brings documents to the present layout",
     ("storage/outputs.py", "replace_one"): "outputs of jobs, which jobflow writes",
     # The transitions' other half: the log, whose lines are written with the change they tell of.
@@ -37,6 +39,8 @@ ALLOWED = {
     ("campaign/intent.py", "update_one"): "campaigns: while the note is its own",
     ("campaign/withdrawn.py", "delete_many"): "what was written into withdrawn before",
     ("campaign/withdrawn.py", "insert_missing"): "what comes back from withdrawn",
+    **{("campaign/moving.py", method): "the mark of who moves the project" for method in _ITS_MARK},
+    ("campaign/strays.py", "delete_many"): "files of FireWorks' that no document refers to",
     # FireWorks' own collections, whose states are not the campaign's.
     ("dispatch/launchpad.py", "update_one"): "launches: where a job runs is known after it was claimed",
     ("dispatch/generations.py", "update_one"): "workflows: which jobs they have, within their lock",

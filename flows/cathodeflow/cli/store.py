@@ -99,6 +99,8 @@ def migrate(
     copied = move_project(source, target, declared(target), wait=wait, on_wait=waits, on_progress=progress)
     if json:
         print_json([asdict(one) for one in copied])
+    elif not copied:
+        say(f"{source.folder} now names {target.uri}: it is the database that it had, nothing was copied")
     else:
         width = max((len(one.name) for one in copied), default=0)
         for one in copied:
@@ -106,7 +108,6 @@ def migrate(
         say(
             f"{source.folder} now has its documents in {target.uri or target.embedded_file.path}; the old store is kept"
         )
-    note("a dashboard that is open on this project shows the old store: start it again")
     if target.uri is None and setting is not None:
         note("CATHODEFLOW_STORE_URI still names a server: unset it")
 
