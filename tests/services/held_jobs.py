@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from jobflow import Response, job
-from tests.services.gate import Gate
+from tests.services.gate import LONGEST_S, Gate
 from tests.unit.dispatch.noop_jobs import noop
 
 
@@ -41,19 +41,22 @@ def held_then_fail(gate: str, message: str, patience_s: float | None = None) -> 
 @job
 def until_asked_to_end() -> int:
     """End when the worker has been asked (SIGTERM) to end after its present job; the log says that it waits."""
-    asked = threading.Event()
+    asked = False  # no threading.Event: its lock may be held where the handler breaks in
     of_worker = signal.getsignal(signal.SIGTERM)
     assert callable(of_worker)
 
     def also_tell(*received: Any) -> None:
+        nonlocal asked
         of_worker(*received)
-        asked.set()
+        asked = True
 
     signal.signal(signal.SIGTERM, also_tell)
     print("waits to be asked", flush=True)
     try:
-        while not asked.wait(0.05):
-            pass
+        deadline = time.monotonic() + LONGEST_S
+        while not asked:
+            assert time.monotonic() < deadline, "nobody asked"
+            time.sleep(0.05)
     finally:
         signal.signal(signal.SIGTERM, of_worker)
     return 1

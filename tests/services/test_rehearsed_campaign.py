@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.published_weights import megnet_2019
+from tests.services.waiting import wait_for
 
 from cathodeflow.storage.connection import Project, open_project
 
@@ -164,12 +165,11 @@ class TestRehearsedCampaign:
     def test_no_program_and_no_wave_function_is_left_behind(self, folder: Path) -> None:
         import psutil
 
-        left = [
-            process.info
-            for process in psutil.process_iter(["pid", "cwd", "name"])
-            if str(folder) in (process.info["cwd"] or "")
-        ]
-        assert left == []
+        def left() -> list[dict[str, Any]]:
+            processes = psutil.process_iter(["pid", "cwd", "name"])
+            return [process.info for process in processes if str(folder) in (process.info["cwd"] or "")]
+
+        wait_for(lambda: left() == [], seconds=120.0, why_not=left)
         project = open_project(folder)
         done = [Path(d["folder"]) for d in project.database["labels"].find({"outcome": "done"}) if d["folder"]]
         assert done

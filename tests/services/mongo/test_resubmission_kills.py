@@ -16,6 +16,7 @@ from tests.campaign_world import definition
 from tests.services.mongo import killing
 from tests.services.mongo.test_kills import documents, in_a_child
 from tests.services.mongo_server import MongoServer
+from tests.services.waiting import AMPLE_S
 from tests.stores import Stores
 from tests.unit.dispatch.noop_jobs import noop
 
@@ -111,7 +112,10 @@ def test_killed_at_any_write_it_is_completed_by_the_driver_or_not_begun(
     assert 3 < number < MOST_WRITES - 1
 
 
-def test_two_persons_at_once_resubmit_each_failure_once(tmp_path: Path, mongo_server: MongoServer) -> None:
+def test_two_persons_at_once_resubmit_each_failure_once(
+    tmp_path: Path, mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cathodeflow.campaign.intent.PATIENCE_S", AMPLE_S)
     project = stopped(tmp_path / "p", Stores(mongo_server).uri(), n_more=12)
     begin = time.time() + 1.0
     children = []
