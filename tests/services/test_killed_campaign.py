@@ -82,7 +82,7 @@ def test_a_campaign_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_pa
             # At work: else a slow machine would see kills of processes that are starting, and no other.
             finished = count_states(project, "trial").get("COMPLETED", 0)
             gate.forget_who_waits()
-            wait_for(lambda driver=driver, finished=finished: has_worked(driver, gate, folder, finished))  # type: ignore[misc]
+            wait_for(lambda driver=driver, done=finished: has_worked(driver, gate, folder, done), pause_s=0.2)  # type: ignore[misc]
             time.sleep(dice.uniform(0.0, 0.5))
         else:
             time.sleep(dice.uniform(0.3, 4.5))

@@ -37,18 +37,6 @@ def add_another(number: int) -> Response:
 
 
 @job
-def add_another_slowly(number: int, seconds: float) -> Response:
-    time.sleep(seconds)
-    return Response(output=number, addition=noop(number + 1))
-
-
-@job
-def fail_slowly(message: str, seconds: float) -> None:
-    time.sleep(seconds)
-    raise ValueError(message)
-
-
-@job
 def total(numbers: list[int]) -> int:
     return sum(numbers)
 
