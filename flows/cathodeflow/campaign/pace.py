@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from cathodeflow.campaign.policy import most_validated
+from cathodeflow.records.outcomes import CampaignState, Stage
+
+AFTER_SCREENING = frozenset({Stage.VALIDATE, Stage.FOLLOW_UP})
 FEWEST_FOR_PACE = 3  # members of a stage that must be settled before its pace means anything
 
 
@@ -106,3 +110,70 @@ def stage_durations(stage_times: Sequence[Mapping[str, Any]]) -> dict[str, float
         if entry["stage"] not in LABELLING:
             durations[entry["stage"]] = (following["entered_at"] - entry["entered_at"]).total_seconds()
     return durations
+
+
+def seconds_left(
+    document: Mapping[str, Any],
+    times: Sequence[Mapping[str, Any]],
+    in_stage_s: float,
+    progress: tuple[int, int],
+    levels: Mapping[str, int],
+) -> float | None:
+    """Estimate the time to the end of a campaign from its document.
+
+    Parameters
+    ----------
+    document : mapping
+        The campaign's.
+    times : sequence of mapping
+        Its `stage_times`, in UTC.
+    in_stage_s : float
+        Seconds since the present stage was entered.
+    progress : tuple of int
+        Its members: settled, wanted.
+    levels : mapping of str to int
+        Candidates of each level.
+
+    Returns
+    -------
+    float or None
+        Seconds; None where no pace is known, or nobody may work on it.
+    """
+    if document["state"] == CampaignState.DONE:
+        return 0.0
+    if document["state"] != CampaignState.RUNNING:
+        return None
+    stage, number, definition = Stage(document["stage"]), document["round"], document["definition"]
+    chosen = {int(key): len(keys) for key, keys in document["selections"].items()}
+    later_rounds = definition["labels"]["rounds"] - 1 - number
+    order = list(Stage)
+    repeated = (Stage.TRAIN, Stage.PREDICT, Stage.SCREEN)
+    visits = {
+        other.value: (0 if stage in AFTER_SCREENING else later_rounds + (order.index(other) > order.index(stage)))
+        for other in repeated
+    }
+    return estimate_seconds_left(
+        Pace(
+            stage=stage.value,
+            elapsed_s=in_stage_s,
+            done=progress[0],
+            wanted=progress[1],
+            later_labels=_labels_to_come(document, levels),
+            seconds_per_label=label_seconds(times, chosen),
+            stage_seconds=stage_durations(times),
+            later_visits=visits,
+        )
+    )
+
+
+def _labels_to_come(document: Mapping[str, Any], levels: Mapping[str, int]) -> int:
+    """Count the labels that nobody has chosen yet, those of the validation at their most; no more than there is."""
+    if Stage(document["stage"]) in AFTER_SCREENING:
+        return 0
+    definition, space = document["definition"], document.get("space")
+    total, per_list = definition["labels"]["total"], definition["validation"]["per_list"]
+    substituted = 2 * per_list
+    if space is not None:
+        total, substituted = min(total, sum(levels.values())), space["substituted"]
+    chosen = sum(len(keys) for keys in document["selections"].values())
+    return max(total - chosen, 0) + most_validated(per_list, substituted) * len(levels)

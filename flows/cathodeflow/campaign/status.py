@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cathodeflow.campaign.pace import Pace, estimate_seconds_left, label_seconds, stage_durations
-from cathodeflow.campaign.policy import most_validated
+from cathodeflow.campaign.pace import seconds_left
 from cathodeflow.dispatch.jobs import FIREWORKS, count_states
 from cathodeflow.records.document import in_utc
-from cathodeflow.records.outcomes import CampaignState, JobKind, Stage, Target
+from cathodeflow.records.outcomes import JobKind, Stage, Target
 from cathodeflow.storage.collections import FOLLOW_UPS
 
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 ENDING = frozenset({Stage.FOLLOW_UP, Stage.DONE})
-AFTER_SCREENING = frozenset({Stage.VALIDATE, Stage.FOLLOW_UP})
 BEST_SHOWN = 5
 ASKED_AT_ONCE = 250
+MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def read_status(project: Project, name: str, *, beside: bool = False) -> StatusR
         finished=finished,
         stage_entered=entered,
         elapsed_s=((finished or now) - started).total_seconds(),
-        eta_s=_eta(document, times, (now - entered).total_seconds(), (done, wanted), levels),
+        eta_s=seconds_left(document, times, (now - entered).total_seconds(), (done, wanted), levels),
         lease_holder=holder,
         attempts=attempts,
         shortlist=list(document["shortlist"]),
@@ -268,9 +267,14 @@ def _count_ids(project: Project, collection: str, ids: list[str]) -> int:
     """
     if project.file is not None:
         return project.count(collection, {"_id": {"$in": ids}}) if ids else 0
-    parts = (ids[start : start + ASKED_AT_ONCE] for start in range(0, len(ids), ASKED_AT_ONCE))
     found = project.database[collection]
-    return sum(len(list(found.find({"_id": {"$in": part}}, {"_id": 1}))) for part in parts)
+    return sum(len(list(found.find({"_id": {"$in": part}}, {"_id": 1}))) for part in in_parts(ids))
+
+
+def in_parts(ids: list[str]) -> list[list[str]]:
+    """Return many ids in parts to ask for, never more parts than `MOST_PARTS`."""
+    size = max(ASKED_AT_ONCE, -(-len(ids) // MOST_PARTS))
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
 def _is_screened(document: Mapping[str, Any], number: int) -> bool:
@@ -341,50 +345,3 @@ def _best_entry(entry: Mapping[str, Any], *, validated: bool) -> dict[str, Any]:
         "score": entry.get("score"),
         "validated": validated,
     }
-
-
-def _eta(
-    document: dict[str, Any],
-    times: list[dict[str, Any]],
-    in_stage_s: float,
-    progress: tuple[int, int],
-    levels: Mapping[str, int],
-) -> float | None:
-    if document["state"] == CampaignState.DONE:
-        return 0.0
-    if document["state"] != CampaignState.RUNNING:
-        return None
-    stage, number, definition = Stage(document["stage"]), document["round"], document["definition"]
-    chosen = {int(key): len(keys) for key, keys in document["selections"].items()}
-    later_rounds = definition["labels"]["rounds"] - 1 - number
-    order = list(Stage)
-    repeated = (Stage.TRAIN, Stage.PREDICT, Stage.SCREEN)
-    visits = {
-        other.value: (0 if stage in AFTER_SCREENING else later_rounds + (order.index(other) > order.index(stage)))
-        for other in repeated
-    }
-    return estimate_seconds_left(
-        Pace(
-            stage=stage.value,
-            elapsed_s=in_stage_s,
-            done=progress[0],
-            wanted=progress[1],
-            later_labels=_labels_to_come(document, levels),
-            seconds_per_label=label_seconds(times, chosen),
-            stage_seconds=stage_durations(times),
-            later_visits=visits,
-        )
-    )
-
-
-def _labels_to_come(document: Mapping[str, Any], levels: Mapping[str, int]) -> int:
-    """Count the labels that nobody has chosen yet, those of the validation at their most; no more than there is."""
-    if Stage(document["stage"]) in AFTER_SCREENING:
-        return 0
-    definition, space = document["definition"], document.get("space")
-    total, per_list = definition["labels"]["total"], definition["validation"]["per_list"]
-    substituted = 2 * per_list
-    if space is not None:
-        total, substituted = min(total, sum(levels.values())), space["substituted"]
-    chosen = sum(len(keys) for keys in document["selections"].values())
-    return max(total - chosen, 0) + most_validated(per_list, substituted) * len(levels)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.campaign_world import FINISHED, LAWFUL, definition, launch, work_one
 from tests.standing import assert_adds_up
 
 from cathodeflow.campaign.advance import advance
-from cathodeflow.campaign.status import read_status
+from cathodeflow.campaign.status import ASKED_AT_ONCE, MOST_PARTS, in_parts, read_status
 from cathodeflow.campaign.transitions import read_campaign
 from cathodeflow.records.campaign import StageTime
 from cathodeflow.records.document import now
@@ -119,3 +121,13 @@ def test_what_is_said_adds_up_after_every_job_and_tick_of_a_campaign_with_failur
     assert campaign.state.value == "done"
     assert failed > 0
     assert {"reference", "label", "train", "predict", "screen", "validate", "done"} <= stages
+
+
+@given(st.integers(0, 5000))
+def test_however_many_are_asked_for_it_is_done_in_a_few_parts(number: int):
+    ids = [str(n) for n in range(number)]
+    parts = in_parts(ids)
+    assert [one for part in parts for one in part] == ids
+    assert len(parts) <= MOST_PARTS
+    assert all(parts)
+    assert len(parts) <= 1 or len(parts[0]) >= ASKED_AT_ONCE
