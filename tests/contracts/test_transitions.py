@@ -46,6 +46,7 @@ ALLOWED = {
     ("dispatch/generations.py", "update_one"): "workflows: which jobs they have, within their lock",
     ("dispatch/generations.py", "update_many"): "fireworks: superseded ones",
     ("dispatch/rerun.py", "update_one"): "fireworks: what a person has asked for, or takes back",
+    ("dispatch/kept_results.py", "update_one"): "fireworks: launches of those that a rerun need not run",
     ("dispatch/reconcile.py", "find_one_and_replace"): "launches: of a process that is gone",
     **{("dispatch/server_launchpad.py", method): "without transactions" for method in _ON_A_SERVER},
     **{("dispatch/workflow_lock.py", method): "locks and what is pending under them" for method in _IN_A_LOCK},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from cathodeflow.errors import DefinitionError
 from cathodeflow.records.campaign import CampaignRecord
+from cathodeflow.records.candidate import candidate_id
 from cathodeflow.records.followup import follow_up_key
 from cathodeflow.records.outcomes import Branch, JobKind, Outcome, Reason, Stage
 from cathodeflow.storage.collections import FOLLOW_UPS
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FIZZLED = "fizzled"
 QUARANTINED = "quarantined"
+DAMAGED = "damaged"
+"""State of a static run that was done and that a branch cannot read any more."""
 NO_JOB = "its job is no longer in the store"
 OTHER_NAMES = {
     "oom": Reason.OUT_OF_MEMORY,
@@ -45,7 +48,7 @@ class FailedJob:
     key : str
         Which one.
     state : str
-        ``fizzled`` or ``quarantined``.
+        ``fizzled``, ``quarantined`` or ``damaged``.
     reason : Reason
         Why.
     message : str
@@ -60,6 +63,8 @@ class FailedJob:
         The launch that failed, of a FIZZLED job.
     memory, time : tuple of float
         What its last attempt had and its next one will have, in times of what the site gives.
+    by_name_only : bool
+        Whether it is only meant when its key is asked for: the branch that cannot read it may be the one to run again.
     """
 
     kind: JobKind
@@ -73,6 +78,7 @@ class FailedJob:
     launch_id: int | None = None
     memory: tuple[float, float] = (1.0, 1.0)
     time: tuple[float, float] = (1.0, 1.0)
+    by_name_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Selection:
         return (
             (self.reason is None or self.reason == job.reason)
             and (self.kind is None or job.kind == self.kind)
-            and (not self.keys or job.key in self.keys)
+            and (job.key in self.keys or not (self.keys or job.by_name_only))
             and (self.state is None or job.state == self.state)
         )
 
@@ -213,25 +219,71 @@ def _quarantined_follow_ups(project: Project, name: str, attempts: Counter[tuple
     keys = [follow_up_key(entry["key"], Branch(entry["branch"])) for entry in found]
     jobs = {state.key: state.fw_id for state in job_states(project, name, JobKind.FOLLOW_UP, keys)}
     first = causes(project, list(jobs.values()))
-    return [
+    damaged = _damaged_static_runs(project, name, found, attempts)
+    lost = [
         FailedJob(
             JobKind.FOLLOW_UP,
             key,
             QUARANTINED,
             Reason(entry["reason"]),
-            entry["message"],
+            entry["message"] + _remedy(entry, damaged),
             attempts[JobKind.FOLLOW_UP.value, key],
             first[jobs[key]] if key in jobs else (),
             _why_not_branch(entry, key in jobs),
         )
         for key, entry in zip(keys, found, strict=True)
     ]
+    # First: what builds on one of them waits for it, whether it is asked for as well or not.
+    return [*damaged.values(), *lost]
 
 
 def _why_not_branch(entry: dict[str, Any], has_job: bool) -> str:
     if entry["reason"] == Reason.PREREQUISITE_FAILED:
-        return f"it comes back with its static run: `cflow resubmit --key {entry['key']}/{Branch.STATIC.value}`"
+        return f"it comes back with its static run: `cflow resubmit --key {_static_key(entry)}`"
     return "" if has_job else NO_JOB
+
+
+def _remedy(entry: Mapping[str, Any], damaged: Mapping[str, FailedJob]) -> str:
+    """Return what is to be done when it is the static run's files, and not its own, that a branch could not read."""
+    key = _static_key(entry)
+    if key not in damaged or entry["reason"] != Reason.BROKEN_OUTPUT:
+        return ""
+    return f"; if those are files of its static run, resubmit that one: `cflow resubmit --key {key}`"
+
+
+def _static_key(entry: Mapping[str, Any]) -> str:
+    return follow_up_key(entry["key"], Branch.STATIC)
+
+
+def _damaged_static_runs(
+    project: Project, name: str, lost: Sequence[Mapping[str, Any]], attempts: Counter[tuple[str, str]]
+) -> dict[str, FailedJob]:
+    """Return the static runs that are done and whose files may be what branches cannot read, by key."""
+    from cathodeflow.dispatch.workflows import job_states
+
+    unread: dict[str, list[str]] = {}
+    for entry in lost:
+        if entry["reason"] == Reason.BROKEN_OUTPUT and entry["branch"] != Branch.STATIC:
+            unread.setdefault(_static_key(entry), []).append(entry["branch"])
+    if not unread:
+        return {}
+    done = {"_id": {"$in": [candidate_id(name, key) for key in unread]}, "outcome": Outcome.DONE.value}
+    written = {_static_key(entry) for entry in project.database[FOLLOW_UPS].find(done, {"key": 1})}
+    states = job_states(project, name, JobKind.FOLLOW_UP, sorted(written))
+    return {
+        state.key: FailedJob(
+            JobKind.FOLLOW_UP,
+            state.key,
+            DAMAGED,
+            Reason.BROKEN_OUTPUT,
+            f"done, but not read by {', '.join(unread[state.key])}",
+            attempts[JobKind.FOLLOW_UP.value, state.key],
+            (state.fw_id,),
+            by_name_only=True,
+        )
+        for state in states
+        if state.state == "COMPLETED"
+    }
 
 
 def _open_keys(project: Project, campaign: CampaignRecord) -> frozenset[str]:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions, withdrawn
 from cathodeflow.campaign.event_log import Line
-from cathodeflow.campaign.failures import QUARANTINED, FailedJob, Selection, failures, select
+from cathodeflow.campaign.failures import DAMAGED, QUARANTINED, FailedJob, Selection, failures, select
 from cathodeflow.campaign.intent import RESUBMIT, Intent, alone
 from cathodeflow.campaign.resubmission import Action
+from cathodeflow.campaign.resubmission_warning import warning_of
 from cathodeflow.errors import MissingDependencyError
-from cathodeflow.records.campaign import AttemptRecord, CampaignRecord
+from cathodeflow.records.campaign import AttemptRecord
 from cathodeflow.records.outcomes import CampaignState, JobKind, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def plan_resubmission(project: Project, name: str, selection: Selection, terms: 
         chosen,
         tuple(job for job in matching if job.why_not),
         stage.value if chosen and ended else None,
-        _warning(campaign, found, chosen) if chosen else "",
+        warning_of(campaign, found, chosen),
         len(can) - len(chosen),
         dict(Counter(job.reason.value for job in found if not selection.matches(job))),
     )
@@ -143,23 +144,6 @@ def _had_and_will(spec: Mapping[str, Any], factor: str, times: float | None) -> 
 
     had = factor_of(spec, factor)
     return had, max(had * (times or 1.0), 1.0)
-
-
-def _warning(campaign: CampaignRecord, found: list[FailedJob], chosen: tuple[FailedJob, ...]) -> str:
-    """Return what is to be said when more labels stay quarantined than the definition tolerates."""
-    if campaign.stage != Stage.LABEL:
-        return ""
-    wanted = set(campaign.selections.get(str(campaign.round), ()))
-    again = {job.key for job in chosen}
-    lost = [job.key for job in found if job.kind == JobKind.LABEL and job.state == QUARANTINED]
-    left = sum(key in wanted and key not in again for key in lost)
-    tolerated = campaign.definition["failures"]["tolerated_fraction"]
-    if left <= tolerated * len(wanted):
-        return ""
-    return (
-        f"{left} of {len(wanted)} labels stay quarantined, and the definition tolerates {tolerated:.0%}: "
-        "the campaign stops again unless they are resubmitted too"
-    )
 
 
 def resubmit(project: Project, name: str, selection: Selection, terms: Terms | None = None) -> Resubmission:
@@ -266,6 +250,10 @@ def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Inte
     withdrawn.withdraw_labels(project, name, labels, number)
     branches = [job["key"] for job in quarantined if job["kind"] == JobKind.FOLLOW_UP]
     withdrawn.withdraw_follow_ups(project, name, branches, number)
+    damaged = {fw_id: job["key"] for job in jobs if job["state"] == DAMAGED for fw_id in job["fw_ids"]}
+    if damaged:
+        withdrawn.withdraw_static_runs(project, name, list(damaged.values()), number)
+        withdrawn.keep_branches(project, name, [before for before in work["before"] if before[0]["fw_id"] in damaged])
     details = {
         **{part: work[part] for part in ("number", "terms", "campaign")},
         "by_reason": dict(Counter(job["reason"] for job in jobs)),

@@ -5,11 +5,12 @@ With the attempts that taking it back makes untrue, these are the only documents
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign.transitions import record_once
 from cathodeflow.records.campaign import WithdrawnRecord
+from cathodeflow.records.candidate import candidate_id
 from cathodeflow.records.outcomes import Branch, Outcome, Reason
 from cathodeflow.storage.collections import ATTEMPTS, FOLLOW_UPS, LABELS, VALIDATIONS, WITHDRAWN
 
@@ -80,6 +81,62 @@ def withdraw_follow_ups(project: Project, name: str, keys: Sequence[str], number
         )
 
 
+def withdraw_static_runs(project: Project, name: str, keys: Sequence[str], number: int) -> int:
+    """Set aside static runs that were done and are run again, and the branches that lack them or could not read them.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    keys : sequence of str
+        ``<candidate key>/static``.
+    number : int
+        Of the resubmission.
+
+    Returns
+    -------
+    int
+        How many were set aside.
+    """
+    candidates = [key.removesuffix(f"/{Branch.STATIC.value}") for key in keys]
+    of_them = {"campaign": name, "key": {"$in": candidates}}
+    reasons = [Reason.PREREQUISITE_FAILED.value, Reason.BROKEN_OUTPUT.value]
+    with project.transaction():
+        # The static runs last: as long as they stand, a repeat after a kill does all of it.
+        return sum(
+            _set_aside(project, name, number, FOLLOW_UPS, {**of_them, **which})
+            for which in (
+                {"outcome": Outcome.QUARANTINED.value, "reason": {"$in": reasons}},
+                {"branch": Branch.STATIC.value},
+            )
+        )
+
+
+def keep_branches(project: Project, name: str, static_runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """Let branches whose records stand keep their results while the static runs that they have read run again.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    name : str
+        The campaign.
+    static_runs : sequence of sequence of dict
+        What their jobs were, as `dispatch.rerun.as_they_are` gives it.
+    """
+    from cathodeflow.dispatch.kept_results import keep_results
+    from cathodeflow.dispatch.rerun import specs_of
+
+    below = {entry["fw_id"]: entry for entries in static_runs for entry in entries[1:]}
+    specs = specs_of(project, list(below), ("_key",))
+    keys = {fw_id: candidate_id(name, spec["_key"]) for fw_id, spec in specs.items()}
+    found = project.database[FOLLOW_UPS].find({"_id": {"$in": list(keys.values())}}, {"_id": 1})
+    standing = {document["_id"] for document in found}
+    keep_results(project, [below[fw_id] for fw_id, key in keys.items() if key in standing])
+
+
 def _set_aside(project: Project, name: str, number: int, collection: str, which: dict[str, Any]) -> int:
     """Move documents into the collection of withdrawn ones: written there first, so that none is ever lost."""
     found = list(project.database[collection].find(which))
@@ -100,7 +157,7 @@ def set_jobs_aside(project: Project, name: str, number: int, jobs: Sequence[Any]
     """Keep what jobs were before a resubmission, as `dispatch.rerun.as_they_are` gives it, once."""
     identity = f"{name}/{number}"
     record = WithdrawnRecord(
-        id=f"{identity}/fireworks/{identity}",
+        id=_jobs_id(name, number),
         campaign=name,
         resubmission=number,
         collection="fireworks",
@@ -109,9 +166,18 @@ def set_jobs_aside(project: Project, name: str, number: int, jobs: Sequence[Any]
     record_once(project, WITHDRAWN, record)
 
 
+def _jobs_id(name: str, number: int) -> str:
+    return f"{name}/{number}/fireworks/{name}/{number}"
+
+
+def are_jobs_set_aside(project: Project, name: str, number: int) -> bool:
+    """Whether `set_jobs_aside` was called for a resubmission."""
+    return project.count(WITHDRAWN, {"_id": _jobs_id(name, number)}) > 0
+
+
 def jobs_set_aside(project: Project, name: str, number: int) -> list[Any]:
     """Return what `set_jobs_aside` kept; empty where there is none."""
-    found = project.get(WITHDRAWN, f"{name}/{number}/fireworks/{name}/{number}")
+    found = project.get(WITHDRAWN, _jobs_id(name, number))
     return [] if found is None else list(found["document"]["jobs"])
 
 
