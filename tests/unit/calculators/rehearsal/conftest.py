@@ -70,8 +70,11 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
 class FrozenOnceStruck(FrozenJobErrorHandler):
     """custodian's handler, which looks only where a fault is to freeze the run and the step before it is done.
 
-    On a busy machine a program is silent for long while it starts, too.
+    On a busy machine a program is silent for long while it starts, too, and until then the files are those of the
+    attempt before.
     """
+
+    met_at = 0
 
     def check(self, directory: str = "./") -> bool | None:
         """See whether the run is frozen."""
@@ -82,7 +85,10 @@ class FrozenOnceStruck(FrozenJobErrorHandler):
             return False
         faults = [fault for fault in diary["faults"] if fault["attempt"] == diary["attempts"]]
         struck = any(fault["kind"] == "frozen" and steps >= fault["step"] - 1 for fault in faults)
-        return super().check(directory) if struck else False
+        if not struck or diary["attempts"] == self.met_at or not super().check(directory):
+            return False
+        self.met_at = diary["attempts"]
+        return True
 
 
 @pytest.fixture(scope="session")
