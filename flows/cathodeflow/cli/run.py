@@ -65,11 +65,14 @@ def run(
     from cathodeflow.campaign.status import read_status
     from cathodeflow.cli.output import is_terminal, note, say
     from cathodeflow.cli.selection import campaign_name, warn_of_unknown_variables
+    from cathodeflow.dispatch.clocks import clock_complaint
     from cathodeflow.records.outcomes import CampaignState
 
     warn_of_unknown_variables()
     opened = _open_patiently(project, note)
     name = campaign_name(opened, campaign)
+    if (complaint := clock_complaint(opened)) is not None:
+        note(f"Warning: {complaint}")
     pool = _pool(opened, name, workers, site)
     display = _bars if is_terminal() else _lines
     with display() as show, _notices(note):

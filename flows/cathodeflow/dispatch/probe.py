@@ -41,6 +41,8 @@ class Findings:
         How many were imported.
     store : str
         `not asked`, `answers`, or why it does not.
+    clock : str
+        What is wrong with this machine's clock; empty where it agrees with that of the store's server.
     seconds : float
         How long it took.
     environment : dict of str to str
@@ -55,6 +57,7 @@ class Findings:
     failures: dict[str, str] = field(default_factory=dict)
     modules: int = 0
     store: str = "not asked"
+    clock: str = ""
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
@@ -62,7 +65,7 @@ class Findings:
     @property
     def healthy(self) -> bool:
         """Whether jobs can run there."""
-        return not self.failures and self.store in {"not asked", "answers"}
+        return not self.failures and not self.clock and self.store in {"not asked", "answers"}
 
 
 def job_modules() -> list[str]:
@@ -101,7 +104,7 @@ def examine(project: Path | None = None, further: Sequence[str] = ()) -> Finding
             findings.failures[name] = f"{type(error).__name__}: {error}"
         findings.modules += 1
     if project is not None:
-        findings.store = _ask_store(project)
+        findings.store, findings.clock = _ask_store(project)
     findings.seconds = round(time.monotonic() - began, 2)
     return findings
 
@@ -123,14 +126,16 @@ def what_is_absent(environment: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _ask_store(project: Path) -> str:
+def _ask_store(folder: Path) -> tuple[str, str]:
+    from cathodeflow.dispatch.clocks import clock_complaint
     from cathodeflow.storage.connection import open_project
 
     try:
-        open_project(project).campaign_names()
+        project = open_project(folder)
+        project.campaign_names()
+        return "answers", clock_complaint(project) or ""
     except CathodeflowError as error:
-        return str(error)
-    return "answers"
+        return str(error), ""
 
 
 def write_note(path: Path, findings: Findings) -> None:

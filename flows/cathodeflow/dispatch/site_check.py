@@ -225,6 +225,8 @@ def _judge(category: Category, check: str, findings: Findings, where: str) -> Re
         number = len(findings.failures)
         message = f"{number} of {findings.modules} modules cannot be imported {where}, {name} first: {error}"
         return Result(category, check, "broken", f"{message}; FireWorks would drop their jobs without a word")
+    if findings.clock:
+        return Result(category, check, "broken", findings.clock)
     if not findings.healthy:
         return Result(category, check, "broken", f"the store cannot be reached {where}: {findings.store}")
     said = f"{findings.modules} modules imported {where} in {findings.seconds:g} s"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cathodeflow.dispatch import site_check
-from cathodeflow.dispatch.probe import what_is_absent
+from cathodeflow.dispatch.probe import Findings, what_is_absent
 from cathodeflow.dispatch.site_file import SiteFile
-from cathodeflow.dispatch.sites import Site
+from cathodeflow.dispatch.sites import Category, Site
 
 
 def test_a_live_check_without_a_project_folder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +62,10 @@ def test_a_category_without_a_queue_is_said(tmp_path: Path) -> None:
     found = list(site_check.check_site(SiteFile(tmp_path, Site.model_validate(described)), tmp_path))
     assert [(r.category, r.check) for r in found if r.verdict == "absent"] == [("gpu", "queue")]
     assert "also: [gpu]" in found[0].message
+
+
+def test_a_place_whose_clock_is_wrong_is_broken() -> None:
+    findings = Findings(store="answers", clock="the clock of n1 is 300 s ahead of that of the store's server")
+    found = site_check._judge(Category.CPU, "live", findings, "on n1")
+    assert (found.verdict, found.message) == ("broken", findings.clock)
+    assert not findings.healthy
