@@ -135,14 +135,13 @@ def band_edges(
     width = cbm.energy - vbm.energy
     # A band that is half filled on the mesh is metallic, even where the sampled points leave a space.
     is_metal = width <= tolerance or _is_fractional(filling, weight, filled, mean)
-    shared = set(vbm.k_indices) & set(cbm.k_indices)
     return BandEdges(
         vbm=vbm,
         cbm=cbm,
         gap=0.0 if is_metal else width,
         overlap=max(0.0, -width),
         is_metal=is_metal,
-        is_direct=bool(shared) and not is_metal,
+        is_direct=bool(_shared_points(vbm, cbm)) and not is_metal,
         channel_gaps=tuple(channel_gaps),
     )
 
@@ -168,9 +167,7 @@ def hybrid_k_points(edges: Sequence[BandEdges], *, all_equivalent: bool = False)
     """
     chosen: list[NDArray[np.float64]] = []
     for point in (point for found in edges for point in _carriers(found, all_equivalent)):
-        # Rounding first keeps 0.49999999 and -0.5 one point.
-        reduced = np.round(np.asarray(point, dtype=np.float64), 8)
-        reduced = reduced - np.floor(reduced + 0.5)
+        reduced = _reduced(point)
         if not any(np.abs(reduced - other).max() < 1e-6 for other in chosen):
             chosen.append(reduced)
     return np.array(chosen, dtype=np.float64).reshape(-1, 3)
@@ -181,10 +178,20 @@ def _carriers(edges: BandEdges, all_equivalent: bool) -> list[tuple[float, float
     ends = (edges.vbm, edges.cbm)
     if all_equivalent:
         return [point for edge in ends for point in edge.k_points]
-    shared = [
-        point for k, point in zip(edges.vbm.k_indices, edges.vbm.k_points, strict=True) if k in edges.cbm.k_indices
-    ]
-    return shared[:1] or [edge.k_points[0] for edge in ends]
+    return _shared_points(*ends)[:1] or [edge.k_points[0] for edge in ends]
+
+
+def _shared_points(vbm: BandEdge, cbm: BandEdge) -> list[tuple[float, float, float]]:
+    """Return the k-points that carry both edges; a point of the mesh may be listed again without weight."""
+    others = [_reduced(point) for point in cbm.k_points]
+    return [point for point in vbm.k_points if any(np.abs(_reduced(point) - other).max() < 1e-6 for other in others)]
+
+
+def _reduced(point: Sequence[float]) -> NDArray[np.float64]:
+    """Return a point in [-0.5, 0.5)."""
+    # Rounding first keeps 0.49999999 and -0.5 one point.
+    rounded = np.round(np.asarray(point, dtype=np.float64), 8)
+    return np.asarray(rounded - np.floor(rounded + 0.5))
 
 
 def _edge(

@@ -106,6 +106,17 @@ def test_points_without_weight_are_judged_by_the_mesh_and_not_by_their_occupatio
     assert band_edges(with_points, filling, points, weights, k_points_used="zero_weight").gap == pytest.approx(1.4)
 
 
+@pytest.mark.parametrize("other", [(0, 0, 0), (1, 0, -1), (1e-9, 0, 0)])
+def test_a_point_of_the_mesh_that_is_listed_again_without_weight_makes_no_gap_indirect(other):
+    points = [(0, 0, 0), other]
+    energies = np.array([[[-1.0, 0.0, 2.002], [-1.0, -0.002, 2.0]]])  # not converged to the last digit alike
+    occupations = np.array([[[1.0, 1.0, 0.0]] * 2])
+    found = band_edges(energies, occupations, points, [1, 0])
+    assert (found.vbm.k_indices, found.cbm.k_indices) == ((0,), (1,))
+    assert found.is_direct
+    assert hybrid_k_points([found]).tolist() == [[0, 0, 0]]
+
+
 def test_a_metal_has_no_gap_but_edges_for_the_hybrid():
     energies, occupations = insulator(gap=-0.4, vbm_at=0, cbm_at=3)
     found = band_edges(energies, occupations, POINTS, WEIGHTS)
