@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from cathodeflow.campaign.launch_folders import (
     named_below,
     store_facts,
 )
-from cathodeflow.campaign.retention import Fate, Hold, Launch, fate_of, patterns_of, why_held
+from cathodeflow.campaign.retention import Fate, Hold, Launch, StoreFacts, fate_of, patterns_of, why_held
 from cathodeflow.errors import StoreError
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 EVENT = "files_cleared"
 BLOCK = 1 << 20
 LEVEL = 6  # of gzip: its own default
+LOOK_AGAIN_S = 1.0
+LOOKS_SHARE = 0.2
+"""Of the time that may be spent on asking the store again, where it has much to tell."""
 
 
 @dataclass(frozen=True)
@@ -299,11 +303,11 @@ def clear(
     """
     record = transitions.read_campaign(project, campaign)
     definition = CampaignDefinition.model_validate(record.definition)
-    facts = store_facts(project, campaign, definition, record.provenance)
-    present = {launch.folder: launch for launch in launches_of(project, campaign)}
+    told = _Told(project, campaign, definition, record.provenance)
     done = Cleared()
     try:
         for folder in plan.folders:
+            facts, present = told.lately()
             launch = present.get(folder.launch.folder)
             if folder.hold is not None or launch is None or not is_inside(launch.folder, project.folder):
                 continue
@@ -315,6 +319,23 @@ def clear(
             message = f"cleared {done.files_deleted} files and compressed {done.files_zipped}: {done.bytes_freed} bytes"
             transitions.append_event(project, campaign, EVENT, message, details)
     return done
+
+
+class _Told:
+    """What the store says, asked again and again: while much is deleted, a person may have a job run again."""
+
+    def __init__(self, project: Project, campaign: str, definition: CampaignDefinition, provenance: str) -> None:
+        self._of = (project, campaign, definition, provenance)
+        self._until = 0.0
+
+    def lately(self) -> tuple[StoreFacts, dict[Path, Launch]]:
+        """Return the facts, and the launches by their folders, as they were a moment ago."""
+        began = time.monotonic()
+        if began >= self._until:
+            self._facts = store_facts(*self._of)
+            self._present = {launch.folder: launch for launch in launches_of(*self._of[:2])}
+            self._until = time.monotonic() + max(LOOK_AGAIN_S, (time.monotonic() - began) / LOOKS_SHARE)
+        return self._facts, self._present
 
 
 def _clear_folder(folder: FolderPlan, done: Cleared, on_file: Callable[[Path, int], None]) -> None:

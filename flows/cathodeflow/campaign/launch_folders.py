@@ -7,11 +7,12 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cathodeflow.calculators.attempt import read_attempt
 from cathodeflow.campaign.definition import CampaignDefinition
 from cathodeflow.campaign.retention import (
     POTCAR_SPEC,
@@ -22,13 +23,16 @@ from cathodeflow.campaign.retention import (
     plain_name,
 )
 from cathodeflow.dispatch.jobs import FIREWORKS, LAUNCHES
-from cathodeflow.errors import StoreError
+from cathodeflow.errors import CalculationError, StoreError
 from cathodeflow.records.document import in_utc, now
 from cathodeflow.records.outcomes import Branch, JobKind, Outcome
 from cathodeflow.storage.collections import FOLLOW_UPS, LABELS, REFERENCES
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
+
+GONE_ON_FROM = frozenset({"CONTCAR", "WAVECAR"})
+"""What an attempt reads that goes on from another."""
 
 
 def store_facts(project: Project, campaign: str, definition: CampaignDefinition, provenance: str) -> StoreFacts:
@@ -59,11 +63,25 @@ def store_facts(project: Project, campaign: str, definition: CampaignDefinition,
         },
         branches=(Branch.STATIC, *(Branch(name) for name in definition.followups.branches)),
         prerequisites_missing=frozenset(k for k, entry in keys.items() if is_prerequisite_missing(entry.get("reason"))),
-        continued=frozenset(
+        continued=_with_predecessors(
             Path(entry["spec"][CONTINUE_FROM]) for entry in waiting if entry.get("spec", {}).get(CONTINUE_FROM)
         ),
         named={folder: frozenset(names) for folder, names in named.items()},
     )
+
+
+def _with_predecessors(folders: Iterable[Path]) -> frozenset[Path]:
+    """Return folders and those that the attempts in them went on from: the first tells the energy of the start."""
+    found: set[Path] = set()
+    for folder in folders:
+        present: Path | None = folder
+        while present is not None and present not in found:
+            found.add(present)
+            try:
+                present = read_attempt(present).continue_from
+            except CalculationError:
+                present = None  # the job that goes on from it will say so
+    return frozenset(found)
 
 
 def launches_of(project: Project, campaign: str) -> list[Launch]:
@@ -97,6 +115,35 @@ def launches_of(project: Project, campaign: str) -> list[Launch]:
 def _age(moment: datetime | str) -> float:
     """FireWorks keeps some of its times as text."""
     return (now() - in_utc(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)).total_seconds()
+
+
+def start_anew(project: Project, jobs: Mapping[str, int]) -> list[str]:
+    """Find jobs whose last attempt has left nothing to go on from, or whose folder was freed.
+
+    Parameters
+    ----------
+    project : Project
+        The open project.
+    jobs : mapping of str to int
+        Number of the Firework that is run again, by the key of the job.
+
+    Returns
+    -------
+    list of str
+        Keys, in the order given. Told to go on, these begin from nothing.
+    """
+    from cathodeflow.dispatch.workflows import failures_of
+
+    said = failures_of(project, sorted(set(jobs.values())))
+    folders = {key: said[fw_id].folder if fw_id in said else None for key, fw_id in jobs.items()}
+    return [key for key, folder in folders.items() if folder is None or not _holds(folder, GONE_ON_FROM)]
+
+
+def _holds(folder: Path, names: Collection[str]) -> bool:
+    """Whether a file of one of these names, compressed or not, lies anywhere below a folder."""
+    return folder.is_dir() and any(
+        found.st_size and plain_name(path.name) in names for path, found in files_below(folder)
+    )
 
 
 def is_inside(folder: Path, project: Path) -> bool:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
 ROWS_SHOWN = 50
-MANY = 500  # from here on it takes so long that a person wonders
 
 
 class FailedState(StrEnum):
@@ -71,7 +70,9 @@ def resubmit(
     from dataclasses import asdict
 
     from cathodeflow.campaign import resubmit as resubmission
+    from cathodeflow.campaign.launch_folders import start_anew
     from cathodeflow.cli.output import note, print_json
+    from cathodeflow.cli.progress import counting
     from cathodeflow.cli.selection import campaign_name, open_existing
 
     if undo and not all(given is None for given in (reason, kind, key, state, memory, time, go_on)):
@@ -89,13 +90,19 @@ def resubmit(
     if not made.jobs and not made.refused:
         _refuse_unknown(opened, name, key or [])
     if made.jobs and not dry_run:
-        if len(made.jobs) > MANY and not as_json:
-            note(f"resubmitting {len(made.jobs):,} jobs, some dozens a second …")
-        made = resubmission.resubmit(opened, name, selection, terms)
+        with counting(f"resubmitting {len(made.jobs):,} jobs") as told:
+            made = resubmission.resubmit(opened, name, selection, terms, told)
+    anew = start_anew(opened, {job.key: job.fw_ids[0] for job in made.jobs}) if go_on else []
     if as_json:
-        print_json(asdict(made) | {"terms": asdict(terms), "dry_run": dry_run})
+        print_json(asdict(made) | {"terms": asdict(terms), "dry_run": dry_run, "start_anew": anew})
         return
     _print(opened, made, terms, dry_run=dry_run)
+    if anew:
+        more = f" and {len(anew) - 3:,} more" if len(anew) > 3 else ""
+        note(
+            f"{'would start' if dry_run else 'start'} from the beginning: {', '.join(anew[:3])}{more}: "
+            "their folders hold neither CONTCAR nor WAVECAR (never written, or freed by `cflow gc`)"
+        )
 
 
 def _print(opened: Project, made: Resubmission, terms: Terms, *, dry_run: bool) -> None:
@@ -110,9 +117,6 @@ def _print(opened: Project, made: Resubmission, terms: Terms, *, dry_run: bool) 
             say(f"The campaign {moved} back to stage {made.goes_back_to}; `cflow run` works on it")
         elif (opened.get("campaigns", made.campaign) or {}).get("state") == "paused":
             note("The campaign is paused: they start after `cflow resume`")
-        if made.left:
-            again = "would be left" if dry_run else "are left"
-            note(f"{made.left:,} more {again}: a resubmission has {len(made.jobs):,} jobs at most; repeat it for them")
         if not dry_run:
             say("`cflow resubmit --undo` takes back those that have not started")
         if (terms.memory or terms.time) and not opened.any_matches("submissions", {}):
@@ -204,8 +208,13 @@ def _undo(opened: Project, name: str, *, dry_run: bool, as_json: bool) -> None:
 
     from cathodeflow.campaign.undo import plan_undo, undo_resubmission
     from cathodeflow.cli.output import note, print_json, say
+    from cathodeflow.cli.progress import counting
 
-    undone = plan_undo(opened, name) if dry_run else undo_resubmission(opened, name)
+    if dry_run:
+        undone = plan_undo(opened, name)
+    else:
+        with counting("taking back") as told:
+            undone = undo_resubmission(opened, name, told)
     if as_json:
         print_json(asdict(undone) | {"dry_run": dry_run})
         return

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from tests.campaign_world import LAWFUL, definition, launch, run_to_end, work_one
 
+from cathodeflow.calculators.attempt import Attempt, write_attempt
 from cathodeflow.campaign import clearing
 from cathodeflow.campaign.advance import advance
 from cathodeflow.campaign.clearing import Clearance, clear, plan_clearing
-from cathodeflow.campaign.launch_folders import launches_of
+from cathodeflow.campaign.launch_folders import launches_of, start_anew
+from cathodeflow.campaign.resubmit import Terms, resubmit, select
 from cathodeflow.campaign.retention import Hold
 from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import CampaignState
@@ -59,6 +61,10 @@ def fill(folder: Path) -> None:
 
 @pytest.fixture
 def project(model: Path) -> Iterator[Project]:
+    yield from restored(model)
+
+
+def restored(model: Path) -> Iterator[Project]:
     """The campaign itself, its folders put back after each test: launches name them by their full path."""
     saved = model.with_name("saved")
     shutil.copytree(model, saved, symlinks=True)
@@ -256,3 +262,78 @@ def test_jobs_that_are_not_settled_keep_every_byte(tmp_path: Path):
     assert plan.held()[Hold.NOT_SETTLED] == len(open_folders)
     for folder in open_folders:
         assert FILES.items() <= {path.name: path.read_bytes() for path in folder.iterdir()}.items()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign that stopped: two labels were given up, each after two attempts; VASP's files in all their folders."""
+    engine = {"name": "pair", "parameters": {"fail_compositions": ["V4Mo4"]}}
+    failures = {"tolerated_fraction": 0.0, "max_attempts": 2}
+    folder = tmp_path_factory.mktemp("stopped") / "project"
+    project = launch(folder, definition(labels={"total": 14}, engine=engine, failures=failures))
+    assert run_to_end(project).state == CampaignState.STOPPED
+    for one in launches_of(project, "trial"):
+        if one.kind == "label":
+            fill(one.folder)
+    return folder
+
+
+@pytest.fixture
+def given_up(stopped: Path) -> Iterator[Project]:
+    yield from restored(stopped)
+
+
+def given_up_folders(project: Project) -> dict[str, list[Path]]:
+    quarantined = {d["key"] for d in project.select("labels", {"outcome": "quarantined"})}
+    found: dict[str, list[Path]] = {}
+    for one in launches_of(project, "trial"):
+        if one.kind == "label" and one.key in quarantined:
+            found.setdefault(one.key, []).append(one.folder)
+    return found
+
+
+def test_a_job_that_is_resubmitted_while_files_go_keeps_its_own(given_up: Project, monkeypatch: pytest.MonkeyPatch):
+    """Its next attempt may be reading them by now."""
+    monkeypatch.setattr(clearing, "LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(clearing, "LOOKS_SHARE", float("inf"))
+    asked = Clearance(failed_too=True)
+    plan = plan_clearing(given_up, "trial", asked)
+    key, folders = list(given_up_folders(given_up).items())[-1]
+    begun: list[Path] = []
+
+    def on_file(path: Path, _size: int) -> None:
+        if not begun:
+            resubmit(given_up, "trial", select(keys=(key,)), Terms(go_on=True))
+        begun.append(path)
+
+    assert not any(plan.folders[0].launch.folder == folder for folder in folders)
+    clear(given_up, "trial", plan, asked, on_file)
+    assert begun
+    for folder in folders:
+        assert FILES.items() <= {path.name: path.read_bytes() for path in folder.iterdir()}.items()
+
+
+def test_all_attempts_that_a_job_goes_on_from_in_turn_are_kept(given_up: Project):
+    """The first of them tells the energy of the start, without which the last one's crystal is of no use."""
+    key, (first, second) = next(iter(given_up_folders(given_up).items()))
+    write_attempt(second, Attempt("trial", "label", key, 2, continue_from=first))
+    given_up.database.fireworks.update_many({"spec._key": key}, {"$set": {"spec._continue_from": str(second)}})
+    asked = Clearance(failed_too=True)
+    clear(given_up, "trial", plan_clearing(given_up, "trial", asked), asked)
+    for folder in (first, second):
+        assert FILES.items() <= {path.name: path.read_bytes() for path in folder.iterdir()}.items()
+    others = [folders for other, folders in given_up_folders(given_up).items() if other != key]
+    assert not any((folder / "WAVECAR").exists() for folders in others for folder in folders)
+
+
+def test_jobs_with_nothing_to_go_on_from_are_named(given_up: Project):
+    folders = given_up_folders(given_up)
+    jobs = {d["spec"]["_key"]: d["fw_id"] for d in given_up.select("fireworks", {"spec._key": {"$in": [*folders]}})}
+    assert start_anew(given_up, jobs) == []
+    asked = Clearance(failed_too=True)
+    clear(given_up, "trial", plan_clearing(given_up, "trial", asked), asked)
+    assert start_anew(given_up, jobs) == list(jobs)
+    key = next(iter(jobs))
+    shutil.rmtree(folders[key][0])
+    (folders[key][1] / "CONTCAR.gz").write_bytes(gzip.compress(b"Na", mtime=0))
+    assert start_anew(given_up, jobs) == [one for one in jobs if one != key]

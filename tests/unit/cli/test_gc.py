@@ -72,6 +72,17 @@ def test_young_and_named_files_stay(cflow: Cflow, dirty: Path):
     assert len(list(dirty.rglob("WAVECAR*"))) == before
 
 
+def test_a_resubmission_that_is_to_go_on_says_what_has_nothing_left(cflow: Cflow, failed: Path):
+    told = json.loads(cflow("resubmit", "-p", failed, "--continue", "--dry-run", "--json").stdout)
+    keys = [job["key"] for job in told["jobs"]]
+    assert told["start_anew"] == keys
+    words = cflow("resubmit", "-p", failed, "--continue", "--dry-run")
+    assert f"would start from the beginning: {keys[0]}" in words.stderr
+    assert "freed by `cflow gc`" in words.stderr
+    assert json.loads(cflow("resubmit", "-p", failed, "--anew", "--dry-run", "--json").stdout)["start_anew"] == []
+    assert "from the beginning" not in cflow("resubmit", "-p", failed, "--dry-run").stderr
+
+
 def test_json_cannot_ask(cflow: Cflow, dirty: Path):
     with pytest.raises(CampaignError, match="--yes"):
         cflow("gc", "-p", dirty, "--json")

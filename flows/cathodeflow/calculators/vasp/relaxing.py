@@ -5,6 +5,7 @@ Import this module lazily: atomate2 takes seconds.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ from cathodeflow.records.calculation import EnergyCorrection
 if TYPE_CHECKING:
     from emmet.core.tasks import TaskDoc
     from pymatgen.core import Structure
+
+_LOGGER = logging.getLogger(__name__)
 
 SECOND = "second"
 """Folder of the second relaxation, in that of the first."""
@@ -182,11 +185,18 @@ def _run_all(start: Structure, request: Request, launch: Path, place: str) -> _E
             break
     else:
         chain = chain[:1]
+    if len(chain) == 1:
+        _say_that_it_starts_anew(read_attempt(launch).continue_from, place)
     for stage in left:
         folder = launch / place / stage
         document = _run(folder, _maker(request, launch), geometry, source)
         geometry, source = _end_of(document), folder
     return _Ended(document, folder, chain)
+
+
+def _say_that_it_starts_anew(asked: Path | None, place: str) -> None:
+    if asked is not None and ((asked / place).is_dir() or not asked.is_dir()):  # else it had not come so far
+        _LOGGER.warning("Nothing in %s can be gone on from (never written, damaged or freed): starting anew.", asked)
 
 
 def _end_of(document: TaskDoc) -> Structure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -228,6 +229,27 @@ def test_without_the_first_energy_the_relaxation_starts_anew(relax: Relax) -> No
     found = relax(attempt=2, after=before)
     require_right_energies(found)
     assert Poscar.from_file(Path(found.folder) / "POSCAR.gz").structure.lattice == START.lattice
+
+
+def test_an_attempt_whose_folder_was_freed_is_begun_anew_and_says_so(
+    relax: Relax, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(CalculationError):
+        relax({"kind": "killed", "step": 3})
+    before = Path.cwd()
+    for path in before.iterdir():  # as `cflow gc --failed-too` leaves it where retention keeps neither
+        if path.name.startswith(("CONTCAR", "WAVECAR")):
+            path.unlink()
+    require_right_energies(found := relax(attempt=2, after=before))
+    assert Poscar.from_file(Path(found.folder) / "POSCAR.gz").structure.lattice == START.lattice
+    assert f"Nothing in {before} can be gone on from" in caplog.text
+    caplog.clear()
+    shutil.rmtree(before)
+    relax(attempt=3, after=before)
+    assert f"Nothing in {before} can be gone on from" in caplog.text
+    caplog.clear()
+    relax(attempt=4)
+    assert "gone on from" not in caplog.text
 
 
 def test_a_killed_attempt_is_gone_on_from_without_its_results(relax: Relax, monkeypatch: pytest.MonkeyPatch) -> None:
