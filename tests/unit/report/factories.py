@@ -6,6 +6,7 @@ compositions are a smooth function of the elements plus noise, which is enough t
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from datetime import UTC, datetime, timedelta
@@ -43,8 +44,9 @@ RULES = (
 )
 
 
+@functools.cache
 def compositions(elements: tuple[str, ...]) -> list[tuple[list[str], list[int]]]:
-    """All pure and binary compositions on eight sites."""
+    """All pure and binary compositions on eight sites; made once, for a thousand labels ask."""
     found: list[tuple[list[str], list[int]]] = [([element], [8]) for element in elements]
     for first, second in itertools.combinations(sorted(elements), 2):
         found += [([first, second], [8 - n, n]) for n in range(1, 8)]

@@ -332,7 +332,7 @@ def test_a_campaign_of_the_papers_size_makes_a_page_one_can_mail() -> None:
 
 @pytest.mark.slow
 def test_a_page_takes_work_in_proportion_to_its_records_at_most() -> None:
-    few, many = (factories.campaign_contents(factories.D_BLOCK[:n], 50 * n, 10) for n in (8, 24))
+    few, many = (factories.campaign_contents(factories.D_BLOCK[:n], 20 * n, 5) for n in (6, 18))
     records = [len(contents.verdicts) + len(contents.labels) for contents in (few, many)]
     assert records[1] > 4 * records[0]
     calls = [calls_of(lambda contents=contents: render_report(contents)) for contents in (few, many)]
