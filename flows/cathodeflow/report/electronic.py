@@ -191,7 +191,7 @@ def why_absent(
 
 
 def oxidation_text(bader: BaderResult, species: Sequence[str]) -> str:
-    """Write the assigned oxidation states, e.g. ``V3+ × 6, V4+ × 2``; empty where none was assigned.
+    """Write the assigned oxidation states, e.g. ``V3+ × 6, V4+ × 2``; empty where no reference charges were known.
 
     Parameters
     ----------
@@ -207,6 +207,6 @@ def oxidation_text(bader: BaderResult, species: Sequence[str]) -> str:
     )
     open_ = sum(state is None and name in metals for name, state in zip(names, bader.oxidation_states, strict=True))
     parts = [f"{state} × {count}" for state, count in sorted(states.items())]
-    if parts and open_:
+    if open_:
         parts.append(f"not assigned × {open_}")
     return ", ".join(parts)

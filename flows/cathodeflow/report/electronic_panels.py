@@ -182,12 +182,11 @@ def _difference_galleries(
         beside = {} if subject.pristine else host
         why = _no_level(structure, absent, subject, Branch.DENSITY_DIFFERENCE)
         averages[subject.composition] = {ALL_LEVELS: planar_average(own, beside) if own else why}
-    first = next((result for levels in by_subject.values() for result in levels.values()), None)
-    where = "" if first is None else f" Plane at {first.slice_fraction:g} along {'abc'[first.slice_axis]}."
     caption = (
         f"Δρ = ρ(crystal) \N{MINUS SIGN} ρ(crystal without {ion}) \N{MINUS SIGN} ρ({ion} alone) in one plane, e/Å³ "
         f"(S3 eq. 4): blue gained electrons, red lost them, white is zero. One colour scale for all pictures, which "
-        f"ends at {CLIPPED_TEXT} of |Δρ|; a plane with a slanted angle is drawn as a rectangle.{where} "
+        f"ends at {CLIPPED_TEXT} of |Δρ|; a plane with a slanted angle is drawn as a rectangle. "
+        f"Each plane is the one that cuts most {ion}. "
         f"{computed_by(contents)}"
     )
     averaged = (
@@ -270,7 +269,8 @@ def gap_rows(structure: ElectronicStructure) -> list[dict[str, Any]]:
 def _edge_text(edge: EdgePart | None) -> str:
     if edge is None:
         return "–"
-    points = "; ".join("(" + ", ".join(f"{c:g}".replace("-", "\N{MINUS SIGN}") for c in k) + ")" for k in edge.k_points)
+    told = ("(" + ", ".join(f"{c:g}".replace("-", "\N{MINUS SIGN}") for c in k) + ")" for k in edge.k_points)
+    points = "; ".join(dict.fromkeys(told))  # a hybrid run may have a point of its mesh once more without weight
     return f"{number(edge.energy)} eV, {'down' if edge.spin else 'up'}, at {points}"
 
 

@@ -120,7 +120,48 @@ def test_oxidation_states_are_counted_by_element() -> None:
     species = ["V"] * 8 + ["O"] * 64
     assert oxidation_text(bader, species) == "V3+ × 5, V4+ × 2, not assigned × 1"
     assert oxidation_text(bader, []) == "3+ × 5, 4+ × 2"
-    assert oxidation_text(bader.model_copy(update={"oxidation_states": [None] * 72}), species) == ""
+    none = bader.model_copy(update={"oxidation_states": [None] * 72})
+    assert oxidation_text(none, species) == "not assigned × 8"  # the references are there, the charges lie between them
+    assert oxidation_text(none.model_copy(update={"oxidation_references": {}}), species) == ""
+
+
+def test_a_k_point_that_is_there_twice_is_told_once(contents: ReportContents) -> None:
+    def twice(record):
+        hybrid = record.gap.hybrid
+        edge = hybrid.vbm.model_copy(update={"k_points": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]})
+        gap = record.gap.model_copy(update={"hybrid": hybrid.model_copy(update={"vbm": edge})})
+        return record.model_copy(update={"gap": gap})
+
+    changed = [
+        twice(record) if record.gap is not None and record.gap.hybrid is not None else record
+        for record in contents.follow_ups
+    ]
+    found = electronic_structure(replace(contents, follow_ups=changed))
+    assert found is not None
+    assert gap_rows(found)[0]["vbm"].endswith("at (0, 0, 0); (0.5, 0, 0)")
+
+
+def test_each_slice_says_where_it_cuts_its_own_crystal(contents: ReportContents) -> None:
+    heights = iter([0.25, 0.999975] * 100)
+    changed = []
+    for record in contents.follow_ups:
+        if record.density_difference is not None:
+            own = record.density_difference.model_copy(update={"slice_fraction": next(heights)})
+            changed.append(record.model_copy(update={"density_difference": own}))
+        else:
+            changed.append(record)
+    moved = replace(contents, follow_ups=changed)
+    found = electronic_structure(moved)
+    assert found is not None
+    gallery = galleries(moved, found)["difference"]
+    titles = {
+        figure.layout.xaxis.title.text
+        for levels in gallery.figures.values()
+        for figure in levels.values()
+        if not isinstance(figure, str)
+    }
+    assert titles == {"along c (Å), at 0.25 a", "along c (Å), at 0 a"}
+    assert "0.25" not in gallery.caption
 
 
 def test_every_result_has_its_row(contents: ReportContents, structure: ElectronicStructure) -> None:

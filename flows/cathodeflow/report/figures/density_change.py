@@ -68,7 +68,10 @@ def density_slice(result: DensityDifferenceResult, end: float) -> go.Figure:
         },
         hovertemplate=f"%{{x:.1f}}, %{{y:.1f}} Å: %{{z}} % of {_short(end)} e/Å<sup>3</sup><extra></extra>",
     )
-    figure.update_xaxes(title_text=f"along {across} (Å)", showgrid=False, constrain="domain", constraintoward="right")
+    place = f"{round(result.slice_fraction, 2) % 1:g} {'abc'[result.slice_axis]}"
+    figure.update_xaxes(
+        title_text=f"along {across} (Å), at {place}", showgrid=False, constrain="domain", constraintoward="right"
+    )
     figure.update_yaxes(title_text=f"along {down} (Å)", showgrid=False, scaleanchor="x", constrain="domain")
     figure.update_layout(margin={"l": 48, "r": 8, "t": 8, "b": 44})
     return figure

@@ -36,7 +36,7 @@ def test_rows_follow_the_first_vector_of_the_plane() -> None:
     assert figure.data[0].dy == pytest.approx(9.1 / 2)
     assert figure.data[0].dx == pytest.approx(10.8 / 3)
     assert figure.layout.yaxis.title.text == "along b (Å)"
-    assert figure.layout.xaxis.title.text == "along c (Å)"
+    assert figure.layout.xaxis.title.text == "along c (Å), at 0.5 a"
     assert np.array(figure.data[0].z)[0][1] == STEPS
 
 
