@@ -7,6 +7,9 @@
 ##SBATCH --ntasks=1
 ##SBATCH --cpus-per-task=8
 ##SBATCH --time=24:00:00
+##SBATCH --signal=B:USR1@300
+##SBATCH --requeue
+##SBATCH --open-mode=append
 ##SBATCH --output=cathodeflow-%j.log
 set -euo pipefail
 { # read to its end before it runs: a driver runs for days, and this file may change meanwhile
@@ -23,7 +26,8 @@ Run it again after an interruption: it goes on where it ended.
   --workers N        worker processes, one thread each (default: SLURM_CPUS_PER_TASK, else the cores of this machine)
   --site NAME        submit the jobs to the queues of this site (`cflow site show`); only the driver runs here
   --as-job           submit the driver itself as a Slurm job of one core; SBATCH_PARTITION, SBATCH_ACCOUNT,
-                     SBATCH_TIMELIMIT and the like say where and how long, and submitting it again goes on
+                     SBATCH_TIMELIMIT and the like say where and how long; before its time is over it goes back into
+                     the queue by itself, until the campaign is done, has stopped, or you `scancel` it
   --help             this text
 
 Needs `cflow` on the path: activate the environment first.
@@ -96,20 +100,33 @@ if [ -n "$site" ]; then
     cflow site show "$site" >/dev/null # says now, and not when a job begins, that there is no such site
 fi
 
-if [ -n "$as_job" ]; then
-    if [ -z "$site" ]; then
-        echo "submit.sh: --as-job needs --site: the driver of local workers would have one core for all of them" >&2
-        exit 2
-    fi
+submit_driver() { # further options of sbatch
     # The job runs this very script without --as-job; SLURM_SUBMIT_DIR would name another folder than this file's.
-    kept=()
+    local kept=() argument command
     for argument in "${arguments[@]}"; do
         [ "$argument" = --as-job ] || kept+=("$argument")
     done
     printf -v command '%q ' "$here/submit.sh" "${kept[@]}" --definition "$definition"
     # A driver may start again by itself after a node failure or a preemption: it goes on where it ended.
-    exec sbatch --job-name=cathodeflow-driver --ntasks=1 --cpus-per-task=1 --signal=B:TERM@120 --requeue \
-        --open-mode=append --output=cathodeflow-driver-%j.log --wrap "exec $command"
+    [ -n "${SBATCH_SIGNAL:-}" ] || set -- --signal=B:USR1@120 "$@"
+    sbatch --job-name=cathodeflow-driver --ntasks=1 --cpus-per-task=1 --requeue \
+        --open-mode=append --output=cathodeflow-driver-%j.log "$@" --wrap "exec $command"
+}
+
+if [ -n "$as_job" ]; then
+    if [ -z "$site" ]; then
+        echo "submit.sh: --as-job needs --site: the driver of local workers would have one core for all of them" >&2
+        exit 2
+    fi
+    submit_driver
+    exit
+fi
+
+time_is_up=
+in_job=
+if [ -n "${SLURM_JOB_ID:-}" ] && [ ! -t 0 ]; then # no terminal of `salloc`, where Ctrl-C ends a driver
+    in_job=yes
+    trap 'time_is_up=$SECONDS' USR1 # a shell without a trap would die of it
 fi
 
 # One thread per worker: two torch processes with two threads each on two cores are forty times slower.
@@ -131,22 +148,52 @@ if [ -n "$site" ]; then
 else
     where=(--workers "$workers")
 fi
-if [ -n "${SLURM_JOB_ID:-}" ]; then
-    # Before a job's time is over Slurm signals this shell, not what it started; a shell that waits for a command in the
-    # foreground would die of it, and Slurm would kill the driver.
+
+go_on_later() { # put this job back into the queue, or another one in its place
+    # A job that is over, such as a cancelled one, is not what `Incomplete` takes back.
+    if scontrol requeue Incomplete "$SLURM_JOB_ID"; then
+        echo "submit.sh: the time of this job is over: it is back in the queue and goes on from there"
+    elif [ -n "$site" ] && submit_driver --dependency="afterany:$SLURM_JOB_ID" --begin=now+60; then
+        echo "submit.sh: the time of this job is over, and it cannot be queued again: another one goes on"
+    else
+        echo "submit.sh: the time of this job is over, and it cannot be queued again: submit it again" >&2
+        return 1
+    fi
+}
+
+if [ -n "$in_job" ]; then
+    # Slurm signals this shell, not what it started: TERM when the job is cancelled or preempted, USR1 before its time
+    # is over. The driver ends in good order either way; one that cannot is ended, since nothing is lost by that.
+    if [ -n "$time_is_up" ]; then
+        echo "submit.sh: the time of this job was over before its driver began: raise SBATCH_TIMELIMIT" >&2
+        exit 1
+    fi
     driver=
-    asked=
-    trap 'asked=yes; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null || true' TERM
+    cancelled=
+    tell_driver() { [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null || true; }
+    trap 'cancelled=yes; tell_driver' TERM
+    trap '[ -n "$time_is_up" ] || { time_is_up=$SECONDS; tell_driver; }' USR1
     cflow run --project "$project" --campaign "$name" "${where[@]}" &
     driver=$!
-    [ -z "$asked" ] || kill -TERM "$driver" 2>/dev/null || true # it came before the driver had a number
-    wait "$driver" || true
-    while kill -0 "$driver" 2>/dev/null; do # the trap has broken into `wait`
-        wait "$driver" || true
+    [ -z "$cancelled$time_is_up" ] || tell_driver # it came before the driver had a number
+    [ -n "$site" ] && grace=60 || grace=240       # workers of this job finish their present jobs
+    while kill -0 "$driver" 2>/dev/null; do       # a signal breaks into `wait`
+        if [ -z "$time_is_up" ]; then
+            wait "$driver" || true
+            continue
+        fi
+        [ $((SECONDS - time_is_up)) -lt "$grace" ] || kill -KILL "$driver" 2>/dev/null || true
+        sleep 1
     done
     ended=0
     wait "$driver" || ended=$?
+    driver=
     trap - TERM
+    if [ -n "$time_is_up" ] && [ -z "$cancelled" ]; then
+        case $ended in # left in good order, without its server, or ended; all else would come again
+            3 | 130 | 137 | 143) go_on_later && exit || exit "$ended" ;;
+        esac
+    fi
     [ "$ended" -eq 0 ] || exit "$ended"
 else
     cflow run --project "$project" --campaign "$name" "${where[@]}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,26 +124,140 @@ def test_the_driver_as_a_job_needs_a_site(tmp_path: Path):
     assert calls == []
 
 
-def test_in_a_job_the_signal_before_its_end_reaches_the_driver(tmp_path: Path):
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    cflow = tools / "cflow"
-    cflow.write_text(
-        f'#!/bin/bash\necho "$*" >> {tmp_path}/calls\n[ "$1" = run ] || exit 0\n'
-        f"trap 'sleep 0.5; echo ended in good order >> {tmp_path}/calls; exit 130' TERM\n"
-        f"touch {tmp_path}/ready\nfor i in {{1..200}}; do sleep 0.1; done\n"
-    )
-    cflow.chmod(0o755)
-    environment = {"PATH": f"{tools}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
-    shell = subprocess.Popen(["bash", str(SCRIPT), "--site", "ours", "mine"], env=environment, cwd=tmp_path)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "ready").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    shell.terminate()
-    assert shell.wait(20) == 130, "the driver's own exit code"
-    *_, last = (tmp_path / "calls").read_text().splitlines()
-    assert last == "ended in good order", "and no report of a campaign that is not done"
+class SlurmJob:
+    """The script as the batch script of Slurm job 7, with stand-ins whose driver runs until it is told to end."""
+
+    def __init__(self, folder: Path, *arguments: str, ends_with: int = 130, requeue: bool = True, launch: str = ""):
+        self.folder = folder
+        tools = folder / "bin"
+        tools.mkdir()
+        self._program(
+            tools / "cflow",
+            f'[ "$1" != status ] || exit 4\n[ "$1" != launch ] || {{ {launch or ":"}; }}\n[ "$1" = run ] || exit 0\n'
+            f"trap 'echo ended in good order >> {folder}/calls; exit {ends_with}' TERM\n"
+            f"touch {folder}/driver\nuntil [ -e {folder}/over ]; do sleep 0.05; done\n",
+        )
+        self._program(tools / "scontrol", f"exit {0 if requeue else 1}\n")
+        self._program(tools / "sbatch", "")
+        self.process = subprocess.Popen(
+            ["bash", str(SCRIPT), *(arguments or ("--site", "ours", "mine"))],
+            env={"PATH": f"{tools}:/usr/bin:/bin", "SLURM_JOB_ID": "7"},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _program(self, path: Path, body: str) -> None:
+        path.write_text(f'#!/bin/bash\necho "{path.name} $*" >> {self.folder}/calls\n{body}')
+        path.chmod(0o755)
+
+    def wait_for(self, name: str) -> None:
+        """Wait for a file that a stand-in makes."""
+        deadline = time.monotonic() + 120
+        while not (self.folder / name).exists():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the shell alone, as Slurm does."""
+        self.wait_for("driver")
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str, list[str]]:
+        """Exit code, what it said, and the calls after that of the driver."""
+        said, _ = self.process.communicate(timeout=120)
+        calls = (self.folder / "calls").read_text().splitlines()
+        began = [number for number, call in enumerate(calls) if call.startswith("cflow run")]
+        return self.process.returncode, said, calls[began[0] + 1 :] if began else []
+
+
+@pytest.fixture
+def over(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a job; whatever it has left running ends with the test."""
+    yield tmp_path
+    (tmp_path / "over").touch()
+
+
+def test_a_cancelled_job_ends_its_driver_in_good_order_and_is_not_queued_again(over: Path):
+    job = SlurmJob(over)
+    job.signal(signal.SIGTERM)
+    code, _, calls = job.end()
+    assert code == 130, "the driver's own exit code"
+    assert calls == ["ended in good order"], "and no report of a campaign that is not done"
+
+
+def test_a_job_whose_time_is_nearly_over_goes_back_into_the_queue_once_its_driver_has_ended(over: Path):
+    job = SlurmJob(over)
+    job.signal(signal.SIGUSR1)
+    code, said, calls = job.end()
+    assert code == 0, said
+    assert calls == ["ended in good order", "scontrol requeue Incomplete 7"]
+    assert "back in the queue" in said
+
+
+def test_where_slurm_takes_no_job_back_another_one_follows_it(over: Path):
+    job = SlurmJob(over, "--site", "ours", "mine", requeue=False)
+    job.signal(signal.SIGUSR1)
+    code, said, calls = job.end()
+    assert code == 0, said
+    assert calls[1] == "scontrol requeue Incomplete 7"
+    sbatch, *words = calls[2].split()
+    assert sbatch == "sbatch"
+    assert {"--dependency=afterany:7", "--requeue", "--signal=B:USR1@120"} <= set(words)
+    command = calls[2].partition("--wrap exec ")[2]
+    assert command.split() == f"{SCRIPT} --site ours mine --definition {SCRIPT.parent}/campaign.yaml".split()
+
+
+def test_workers_in_the_same_job_cannot_be_submitted_as_a_driver_alone(over: Path):
+    job = SlurmJob(over, "--workers", "2", "mine", requeue=False)
+    job.signal(signal.SIGUSR1)
+    code, said, calls = job.end()
+    assert code == 130
+    assert "submit it again" in said
+    assert calls == ["ended in good order", "scontrol requeue Incomplete 7"]
+
+
+@pytest.mark.parametrize("code", [2, 4, 5, 7])
+def test_a_driver_that_ended_by_itself_is_not_started_again(over: Path, code: int):
+    job = SlurmJob(over, ends_with=code)
+    job.signal(signal.SIGUSR1)
+    assert job.end()[::2] == (code, ["ended in good order"])
+
+
+def test_a_campaign_that_is_done_when_the_time_is_nearly_over_is_reported(over: Path):
+    job = SlurmJob(over, ends_with=0)
+    job.signal(signal.SIGUSR1)
+    code, said, calls = job.end()
+    assert code == 0, said
+    assert calls == ["ended in good order", "cflow report --project mine --campaign nvpf_paper"]
+
+
+def test_a_job_that_is_cancelled_while_its_driver_ends_is_not_queued_again(over: Path):
+    job = SlurmJob(over)
+    job.wait_for("driver")
+    job.process.send_signal(signal.SIGSTOP)  # so that both are there when it goes on
+    job.process.send_signal(signal.SIGUSR1)
+    job.process.send_signal(signal.SIGTERM)
+    job.process.send_signal(signal.SIGCONT)
+    code, _, calls = job.end()
+    assert code == 130
+    assert not [call for call in calls if not call.startswith("ended")]
+
+
+def test_a_job_whose_time_is_over_before_its_driver_began_says_so_and_is_not_queued_again(over: Path):
+    wait = f"touch {over}/launching; until [ -e {over}/launched ]; do sleep 0.05; done"
+    job = SlurmJob(over, launch=wait)
+    job.wait_for("launching")
+    job.process.send_signal(signal.SIGUSR1)
+    (over / "launched").touch()
+    code, said, calls = job.end()
+    assert code == 1
+    assert "raise SBATCH_TIMELIMIT" in said
+    assert calls == []
+    assert "scontrol" not in (over / "calls").read_text()
 
 
 @pytest.mark.parametrize("line", ["name: mine", "name: 'mine'  # of us", 'name: "mine"'])
