@@ -230,7 +230,7 @@ def _stage_progress(project: Project, document: dict[str, Any], levels: dict[str
         return sum(levels.values()), 0
     if stage == Stage.REFERENCE:
         # Other campaigns share the references of an engine.
-        elements = project.count_by(FIREWORKS, "spec._key", {"spec._campaign": name, "spec._kind": "reference"})
+        elements = project.count_by(FIREWORKS, "spec._key", {"spec._kind": "reference", "spec._campaign": name})
         made = _count_ids(project, "references", [f"{document['provenance']}/{element}" for element in elements])
         return made, len(elements)
     if stage == Stage.LABEL:
