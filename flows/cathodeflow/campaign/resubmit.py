@@ -8,7 +8,7 @@ networks of that round were trained without it, and they are written once too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,9 @@ __all__ = ["RESUBMITTED", "FailedJob", "Resubmission", "Selection", "Terms", "pl
 
 MESSAGE_LENGTH = 1000
 RESUBMITTED = "resubmitted"  # kind of the event
-MOST_AT_ONCE = 10_000
-"""Jobs of one resubmission: what it takes to do and to undo it is one document, which ends at 16 MB."""
+BATCH = 2_000
+"""Jobs of one resubmission: what it takes to do and to undo it is one document, which ends at 16 MB, and on the
+embedded store it is one transaction, for which the driver and the workers wait."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,10 @@ class Resubmission:
         The stage a campaign that had stopped or ended returns to.
     warning : str
         Why the campaign would stop again all the same; empty when it would not.
-    left : int
-        Further failures that match: more than `MOST_AT_ONCE` need another resubmission.
     others : dict of str to int
         Failures that were not asked for, by reason.
     number : int or None
-        Of this resubmission, from 1; None for a plan.
+        Of this resubmission, from 1, the first of as many as its jobs need; None for a plan.
     """
 
     campaign: str
@@ -78,7 +77,6 @@ class Resubmission:
     refused: tuple[FailedJob, ...]
     goes_back_to: str | None
     warning: str = ""
-    left: int = 0
     others: dict[str, int] | None = None
     number: int | None = None
 
@@ -110,7 +108,7 @@ def plan_resubmission(project: Project, name: str, selection: Selection, terms: 
     found = failures(project, campaign)
     matching = [job for job in found if selection.matches(job)]
     can = [job for job in matching if not job.why_not]
-    chosen = tuple(_with_factors(project, can[:MOST_AT_ONCE], terms or Terms()))
+    chosen = tuple(_with_factors(project, can, terms or Terms()))
     ended = campaign.state in {CampaignState.STOPPED, CampaignState.DONE}
     stage = Stage.VALIDATE if campaign.stage == Stage.DONE else campaign.stage
     return Resubmission(
@@ -119,7 +117,6 @@ def plan_resubmission(project: Project, name: str, selection: Selection, terms: 
         tuple(job for job in matching if job.why_not),
         stage.value if chosen and ended else None,
         warning_of(campaign, found, chosen),
-        len(can) - len(chosen),
         dict(Counter(job.reason.value for job in found if not selection.matches(job))),
     )
 
@@ -146,11 +143,18 @@ def _had_and_will(spec: Mapping[str, Any], factor: str, times: float | None) -> 
     return had, max(had * (times or 1.0), 1.0)
 
 
-def resubmit(project: Project, name: str, selection: Selection, terms: Terms | None = None) -> Resubmission:
+def resubmit(
+    project: Project,
+    name: str,
+    selection: Selection,
+    terms: Terms | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Resubmission:
     """Run failures again; `campaign.undo` takes it back.
 
-    One transaction on the embedded store. On a server, what a kill interrupts is completed by the driver or by the
-    next command.
+    Many are run again in batches, each a resubmission of its own that names the first one. Each is one transaction on
+    the embedded store; on a server, what a kill interrupts is completed by the driver or by the next command. Batches
+    that a kill has left out are still failures.
 
     Parameters
     ----------
@@ -162,6 +166,8 @@ def resubmit(project: Project, name: str, selection: Selection, terms: Terms | N
         Which failures are meant.
     terms : Terms, optional
         What is different this time.
+    on_progress : callable, optional
+        Told how many jobs were run again, and of how many.
 
     Returns
     -------
@@ -173,15 +179,42 @@ def resubmit(project: Project, name: str, selection: Selection, terms: Terms | N
     CampaignError
         Another process has been resubmitting jobs of this campaign for a minute.
     """
-    with alone(project, name) as intent:
-        # Planned when nobody else resubmits: what another person has just run again is no failure any more.
-        made = plan_resubmission(project, name, selection, terms)
-        if not made.jobs:
-            return made
-        work = _work(project, name, made, terms or Terms())
-        intent.note(work)
-        unloadable = carry_out(project, name, work, intent)
-    return _without(replace(made, number=work["number"]), unloadable)
+    asked: Resubmission | None = None
+    batches: list[Resubmission] = []
+    left: set[tuple[JobKind, str]] = set()
+    while asked is None or left:
+        with alone(project, name) as intent:
+            # Planned when nobody else resubmits: what another person has just run again is no failure any more.
+            plan = plan_resubmission(project, name, selection, terms)
+            if asked is None:
+                asked, left = plan, {(job.kind, job.key) for job in plan.jobs}
+            # Each once: one that has failed again meanwhile is for the next command.
+            jobs = tuple(job for job in plan.jobs if (job.kind, job.key) in left)[:BATCH]
+            if not jobs:
+                break
+            left -= {(job.kind, job.key) for job in jobs}
+            first = batches[0].number if batches else None
+            work = _work(project, name, jobs, terms or Terms(), first)
+            intent.note(work)
+            unloadable = carry_out(project, name, work, intent, _further(on_progress, batches, len(asked.jobs)))
+        batches.append(_without(replace(plan, jobs=jobs, refused=(), number=work["number"]), unloadable))
+    return _together(asked, batches)
+
+
+def _further(
+    told: Callable[[int, int], None] | None, batches: Sequence[Resubmission], total: int
+) -> Callable[[int], None] | None:
+    """Return who is told of the progress of the next batch."""
+    before = sum(len(batch.jobs) for batch in batches)
+    return None if told is None else lambda count: told(before + count, total)
+
+
+def _together(asked: Resubmission, batches: Sequence[Resubmission]) -> Resubmission:
+    """Return what was asked for as it was done."""
+    done = tuple(job for batch in batches for job in batch.jobs)
+    refused = (*asked.refused, *(job for batch in batches for job in batch.refused))
+    number = batches[0].number if batches else None
+    return replace(asked, jobs=done, refused=refused, goes_back_to=asked.goes_back_to if done else None, number=number)
 
 
 def _without(made: Resubmission, unloadable: Mapping[int, str]) -> Resubmission:
@@ -191,26 +224,28 @@ def _without(made: Resubmission, unloadable: Mapping[int, str]) -> Resubmission:
     why = {job: next((unloadable[one] for one in job.fw_ids if one in unloadable), "") for job in made.jobs}
     done = tuple(job for job in made.jobs if not why[job])
     refused = tuple(replace(job, why_not=why[job]) for job in made.jobs if why[job])
-    return replace(made, jobs=done, refused=(*made.refused, *refused), goes_back_to=made.goes_back_to if done else None)
+    return replace(made, jobs=done, refused=(*made.refused, *refused))
 
 
-def _work(project: Project, name: str, made: Resubmission, terms: Terms) -> dict[str, Any]:
+def _work(project: Project, name: str, jobs: Sequence[FailedJob], terms: Terms, first: int | None) -> dict[str, Any]:
     from cathodeflow.dispatch.rerun import SPEC_KEYS, as_they_are
 
     campaign = transitions.read_campaign(project, name)
-    fw_ids = list(dict.fromkeys(fw_id for job in made.jobs for fw_id in job.fw_ids))
+    fw_ids = list(dict.fromkeys(fw_id for job in jobs for fw_id in job.fw_ids))
     before = as_they_are(project, fw_ids, SPEC_KEYS)
+    number = _last_number(project, name) + 1
     return {
         "what": RESUBMIT,
-        "number": _last_number(project, name) + 1,
+        "number": number,
+        "command": first or number,
         "terms": {"memory": terms.memory, "time": terms.time, "go_on": terms.go_on},
         "jobs": [
             {"kind": job.kind.value, "key": job.key, "state": job.state, "reason": job.reason.value}
             | {"fw_ids": list(job.fw_ids)}
-            for job in made.jobs
+            for job in jobs
         ],
         "before": [before[fw_id] for fw_id in fw_ids if before[fw_id]],
-        "attempts": _unwritten_attempts(project, name, made.jobs),
+        "attempts": _unwritten_attempts(project, name, jobs),
         "campaign": {
             "state": campaign.state.value,
             "stage": campaign.stage.value,
@@ -223,10 +258,20 @@ def _work(project: Project, name: str, made: Resubmission, terms: Terms) -> dict
 
 def _last_number(project: Project, name: str) -> int:
     events = project.select("events", {"campaign": name, "kind": RESUBMITTED})
-    return max((event["details"]["number"] for event in events), default=0)
+    number = max((event["details"]["number"] for event in events), default=0)
+    # One none of whose jobs could be loaded is told of nowhere, and has set them aside all the same.
+    while withdrawn.are_jobs_set_aside(project, name, number + 1):
+        number += 1
+    return number
 
 
-def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Intent) -> dict[int, str]:
+def carry_out(
+    project: Project,
+    name: str,
+    work: Mapping[str, Any],
+    intent: Intent,
+    on_progress: Callable[[int], None] | None = None,
+) -> dict[int, str]:
     """Do what was noted, or what is left of it; returns which fireworks could not be loaded here, and why."""
     from cathodeflow.dispatch.rerun import run_again
 
@@ -235,12 +280,14 @@ def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Inte
     transitions.record_many_once(project, "attempts", (AttemptRecord.model_validate(one) for one in work["attempts"]))
     unloadable: dict[int, str] = {}
     # Jobs first: a driver that ticks meanwhile finds their labels settled still.
-    for before in work["before"]:
+    for count, before in enumerate(work["before"], start=1):
         try:
             run_again(project, before, _changes(project, before[0], terms))
         except MissingDependencyError as error:
             unloadable[before[0]["fw_id"]] = str(error)
         intent.beat()
+        if on_progress is not None:
+            on_progress(min(count, len(work["jobs"])))
     jobs = [job for job in work["jobs"] if not unloadable.keys() & set(job["fw_ids"])]
     written = {attempt["key"]: attempt["_id"] for attempt in work["attempts"]}
     again = {job["key"] for job in jobs}
@@ -256,6 +303,7 @@ def carry_out(project: Project, name: str, work: Mapping[str, Any], intent: Inte
         withdrawn.keep_branches(project, name, [before for before in work["before"] if before[0]["fw_id"] in damaged])
     details = {
         **{part: work[part] for part in ("number", "terms", "campaign")},
+        "command": work.get("command", work["number"]),
         "by_reason": dict(Counter(job["reason"] for job in jobs)),
         "attempts": {key: one for key, one in written.items() if key in again},
         "keys": [job["key"] for job in jobs],

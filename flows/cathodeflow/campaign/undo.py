@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,21 @@ def last_resubmission(project: Project, name: str) -> dict[str, Any]:
     return left[-1]
 
 
+def _batches(project: Project, name: str) -> list[dict[str, Any]]:
+    """Return what the last command made that is not taken back, its last batch first; raises as `last_resubmission`."""
+    command = _command(last_resubmission(project, name))
+    events = project.select("events", {"campaign": name, "kind": {"$in": [RESUBMITTED, TAKEN_BACK]}}, [("_id", 1)])
+    gone = {event["details"]["number"] for event in events if event["kind"] == TAKEN_BACK}
+    made = [event for event in events if event["kind"] == RESUBMITTED and _command(event) == command]
+    return [event["details"] for event in reversed(made) if event["details"]["number"] not in gone]
+
+
+def _command(event: Mapping[str, Any]) -> int:
+    """Return the number of the first batch of the command that a resubmission belongs to."""
+    details = event["details"]
+    return int(details.get("command", details["number"]))
+
+
 def plan_undo(project: Project, name: str) -> Undone:
     """Say what taking back the last resubmission would do; changes nothing.
 
@@ -70,19 +85,35 @@ def plan_undo(project: Project, name: str) -> Undone:
     """
     from cathodeflow.dispatch.rerun import not_started
 
-    work = _work(last_resubmission(project, name)["details"])
-    before = _before(project, name, work)
-    back, started = _sorted_out(work, before, not_started(project, before))
+    found = []
+    for details in _batches(project, name):
+        work = _work(project, name, details)
+        before = _before(project, name, work)
+        back, started = _sorted_out(work, before, not_started(project, before))
+        found.append(Undone(work["command"], back, started))
     campaign = transitions.read_campaign(project, name)
-    changes = {} if started else _as_it_was(campaign, work["campaign"])
-    return Undone(work["number"], back, started, changes.get("state"))
+    changes = (
+        {} if work["others_started"] or any(one.started for one in found) else _as_it_was(campaign, work["campaign"])
+    )
+    return _together(found, changes.get("state"))
 
 
-def _work(details: Mapping[str, Any]) -> dict[str, Any]:
+def _together(batches: Sequence[Undone], returns_to: str | None) -> Undone:
+    """Return what became of a command; its batches are given last first."""
+    back = tuple(key for batch in reversed(batches) for key in batch.taken_back)
+    started = tuple(key for batch in reversed(batches) for key in batch.started)
+    return Undone(batches[-1].number, back, started, returns_to)
+
+
+def _work(project: Project, name: str, details: Mapping[str, Any]) -> dict[str, Any]:
     if "attempts" not in details:
         raise CampaignError(f"resubmission {details['number']} is of an earlier version and cannot be taken back")
     parts = ("number", "keys", "fw_ids", "attempts", "campaign")
-    return {"what": UNDO, **{part: details[part] for part in parts}}
+    command = int(details.get("command", details["number"]))
+    # What batches of the same command have set going goes on, so that the campaign is not as it was.
+    events = project.select("events", {"campaign": name, "kind": TAKEN_BACK})
+    others = any(event["details"]["started"] for event in events if event["details"].get("command") == command)
+    return {"what": UNDO, "command": command, "others_started": others, **{part: details[part] for part in parts}}
 
 
 def _before(project: Project, name: str, work: Mapping[str, Any]) -> list[Any]:
@@ -104,11 +135,11 @@ def _sorted_out(
     return tuple(back), tuple(started)
 
 
-def undo_resubmission(project: Project, name: str) -> Undone:
-    """Take back the last resubmission.
+def undo_resubmission(project: Project, name: str, on_progress: Callable[[int, int], None] | None = None) -> Undone:
+    """Take back the last resubmission, all batches of one command.
 
-    One transaction on the embedded store. On a server, what a kill interrupts is completed by the driver or by the
-    next command.
+    Each batch is one transaction on the embedded store. On a server, what a kill interrupts is completed by the driver
+    or by the next command; batches that it has left out are taken back by the next undo.
 
     Parameters
     ----------
@@ -116,6 +147,8 @@ def undo_resubmission(project: Project, name: str) -> Undone:
         The open project.
     name : str
         The campaign.
+    on_progress : callable, optional
+        Told after each batch how many jobs were looked at, and of how many.
 
     Returns
     -------
@@ -128,32 +161,51 @@ def undo_resubmission(project: Project, name: str) -> Undone:
     CampaignError
         There is none to take back, or another process has been at the campaign's jobs for a minute.
     """
-    with alone(project, name) as intent:
-        work = _work(last_resubmission(project, name)["details"])
-        intent.note(work)
-        return carry_back(project, name, work, intent)
+    made: list[Undone] = []
+    total = sum(len(details["keys"]) for details in _batches(project, name))
+    while True:
+        with alone(project, name) as intent:
+            if made and not _is_left(project, name, made[0].number):
+                break
+            work = _work(project, name, last_resubmission(project, name)["details"])
+            intent.note(work)
+            made.append(carry_back(project, name, work, intent))
+        if on_progress is not None:
+            on_progress(sum(len(one.taken_back) + len(one.started) for one in made), total)
+    return _together(made, made[-1].returns_to)
+
+
+def _is_left(project: Project, name: str, command: int) -> bool:
+    """Whether another batch of a command is the last resubmission."""
+    try:
+        return _command(last_resubmission(project, name)) == command
+    except CampaignError:  # none is left at all
+        return False
 
 
 def carry_back(project: Project, name: str, work: Mapping[str, Any], intent: Intent) -> Undone:
     """Take back what was noted, or what is left of it."""
     from cathodeflow.dispatch.rerun import take_back
 
-    number = work["number"]
+    number, command = work["number"], work.get("command", work["number"])
     before = _before(project, name, work)
     back, started = _sorted_out(work, before, take_back(project, before))
     # Validations and dependent branches are only true again when everything is as before.
-    ids = [f"{name}/{key}" for key in back] if started else None
+    going_on = started or work.get("others_started")
+    ids = [f"{name}/{key}" for key in back] if going_on else None
     withdrawn.restore_withdrawn(project, name, number, ids)
     written = [work["attempts"][key] for key in back if key in work["attempts"]]
     withdrawn.withdraw_attempts(project, name, written, number)
     message = f"a person took back resubmission {number}: {len(back)} as before"
     message += f", {len(started)} had started" if started else ""
-    told = Line(TAKEN_BACK, message, {"number": number, "keys": list(back), "started": list(started)})
+    told = Line(
+        TAKEN_BACK, message, {"number": number, "command": command, "keys": list(back), "started": list(started)}
+    )
     while True:
         campaign = transitions.read_campaign(project, name)
-        changes = {} if started else _as_it_was(campaign, work["campaign"])
+        changes = {} if going_on else _as_it_was(campaign, work["campaign"])
         if intent.finish(campaign, changes, [told]):
-            return Undone(number, back, started, changes.get("state"))
+            return Undone(command, back, started, changes.get("state"))
 
 
 def _as_it_was(campaign: CampaignRecord, was: Mapping[str, Any]) -> dict[str, Any]:
