@@ -199,7 +199,7 @@ def test_stopcar_ends_the_run_with_complete_files(
     tag: str,
 ) -> None:
     folder = write_run()
-    process = start(folder, {**environment(), PACE_VARIABLE: "0.05"})
+    process = start(folder, {**environment(), PACE_VARIABLE: "0.1"})  # ten seconds and more to its end
     _wait_for_steps(folder, 2)
     (folder / "STOPCAR").write_text(f"{tag} = .TRUE.\n")
     _, errors = process.communicate(timeout=600)
