@@ -139,6 +139,17 @@ def test_densities_that_lost_electrons_give_no_charges(static_output: dict[str, 
     assert "electrons instead of" in output["message"]
 
 
+@pytest.mark.slow
+def test_a_table_of_charges_that_was_cut_is_made_again(
+    static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = {"seed": 1, "faults": [{"kind": "truncated", "program": "bader", "probability": 1, "fraction": 0.5}]}
+    engine = ENGINE | {"parameters": {"faults": cut}}
+    with pytest.raises(CalculationError, match=r"ACF\.dat") as raised:  # and not quarantined at once
+        bader.original(static_output, CRYSTAL, engine, FOLLOWUPS)
+    assert raised.value.reason == "broken_output"
+
+
 @pytest.mark.parametrize("reason", ["timeout", "killed", "exit_code"])
 def test_a_program_that_failed_by_itself_is_tried_again(
     reason: str, static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -93,6 +93,12 @@ def analyse_folder(
     MissingDependencyError
         If there is no program.
     """
+    valence, reference = read_densities(folder, valence_electrons)
+    return analyse_density(valence, reference, program=program, timeout_s=timeout_s)
+
+
+def read_densities(folder: Path, valence_electrons: Sequence[float] | None = None) -> tuple[DensityFile, DensityFile]:
+    """Return what is summed, CHGCAR, and what the surfaces are found in; arguments and errors as `analyse_folder`."""
     valence, core, pseudo = (read_density(existing(folder, name)) for name in ("CHGCAR", "AECCAR0", "AECCAR2"))
     for other in (core, pseudo):
         if other.species != valence.species or not _same_positions(other, valence):
@@ -109,7 +115,7 @@ def analyse_folder(
         _require_electrons(
             valence.density.electrons, float(np.sum(valence_electrons)), "The values of CHGCAR", VALENCE_TOLERANCE
         )
-    return analyse_density(valence, reference, program=program, timeout_s=timeout_s)
+    return valence, reference
 
 
 def analyse_density(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from cathodeflow.calculators.bader.analysis import Program
+    from cathodeflow.calculators.bader.chgcar import DensityFile
     from cathodeflow.science.electronic.charges import AtomicCharges
 
 References = Mapping[str, Mapping[str, float]]
@@ -54,28 +56,42 @@ def bader(
         Branch.BADER,
         engine,
         followups,
-        lambda: _analyse(static_folder(static), crystal, engine, followups),
-        lambda found: found,
+        lambda: _read(static_folder(static), crystal),
+        lambda read: _analyse(read, engine, followups),
         static=static,
     )
 
 
-def _analyse(
-    folder: Path, crystal: Mapping[str, Any], engine: Mapping[str, Any], followups: Mapping[str, Any]
-) -> Found:
-    from cathodeflow.calculators.bader.analysis import analyse_folder, available_program
+@dataclass(frozen=True)
+class _Read:
+    """What the static run says: the cell, ZVAL of each atom, the valence density and that of all electrons."""
+
+    structure: Structure
+    valences: tuple[float, ...]
+    valence: DensityFile
+    reference: DensityFile
+
+
+def _read(folder: Path, crystal: Mapping[str, Any]) -> _Read:
+    from cathodeflow.calculators.bader.analysis import read_densities
     from cathodeflow.calculators.vasp.electronic_outputs import read_valences
     from cathodeflow.calculators.vasp.input_sets import written_species
-    from cathodeflow.calculators.vasp.programs import programs_of
     from cathodeflow.records.crystal import Crystal
 
     structure = Crystal.model_validate(crystal).to_structure()
     valences = read_valences(folder, written_species(structure))
+    return _Read(structure, valences, *read_densities(folder, valences))
+
+
+def _analyse(read: _Read, engine: Mapping[str, Any], followups: Mapping[str, Any]) -> Found:
+    from cathodeflow.calculators.bader.analysis import analyse_density, available_program
+    from cathodeflow.calculators.vasp.programs import programs_of
+
     programs = programs_of(engine)
     with programs.available():
         program = available_program()
-        charges = analyse_folder(folder, valences, program=program)
-    return bader_result(structure, charges, valences, program, followups.get("oxidation_references") or {})
+        charges = analyse_density(read.valence, read.reference, program=program)
+    return bader_result(read.structure, charges, read.valences, program, followups.get("oxidation_references") or {})
 
 
 def bader_result(
