@@ -177,7 +177,9 @@ def check_lobster(command: str = "lobster") -> Iterator[Finding]:
 
 def check_bader() -> Iterator[Finding]:
     """Look for a program that partitions charges: `bader`, else pybader."""
-    if shutil.which("bader") is None and importlib.util.find_spec("pybader") is None:
+    from cathodeflow.calculators.bader.analysis import bader_program
+
+    if bader_program() is None and importlib.util.find_spec("pybader") is None:
         problem = "there is neither bader on the path nor the package pybader"
         yield Finding("Bader", problem, "install the bader program, or pip install pybader", ("bader",))
     yield from _no_stand_in("Bader", "bader", ("bader",))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,16 @@ def test_missing_follow_up_programs_stop_their_branch_only(tmp_path: Path, monke
     assert "there is no lobster on the path" not in [finding.problem for finding in check_lobster()]
     program(tmp_path / "bin", "bader")
     assert list(check_bader()) == []
+
+
+def test_the_command_of_another_pybader_is_no_bader_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)  # of another environment, not of this one
+    program(tmp_path / "bin", "bader")
+    assert list(check_bader()) == []
+    (tmp_path / "bin" / "bader").write_text("#!/usr/bin/env python\nfrom pybader.entry_points import bader\n")
+    (finding,) = check_bader()
+    assert finding.stops == ("bader",)
 
 
 def test_all_is_looked_at_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Path) -> None:
