@@ -317,7 +317,7 @@ class _Driver:
 
         self.renew_lease()
         died = self.pool.keep_alive()
-        if died:
+        if died and isinstance(self.pool, WorkerPool):  # a site says itself which allocation ended, and how
             message = f"{died} worker(s) died and were started anew; see the logs folder"
             transitions.append_event(self.project, self.name, "worker_died", message)
         for message in self.pool.messages():

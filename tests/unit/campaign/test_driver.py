@@ -87,6 +87,24 @@ def test_jobs_get_a_place_in_the_tick_that_makes_them_and_a_new_stage_does_not_w
     assert gaps.count(1) >= 4, gaps
 
 
+def test_an_allocation_that_ended_badly_is_told_once_and_not_as_a_worker_of_this_machine(
+    tmp_path: Path, clock: Clock
+) -> None:
+    class LosingPool(CountingPool):
+        def keep_alive(self) -> int:
+            super().keep_alive()
+            return 1
+
+        def messages(self) -> list[str]:
+            return ["allocation 7 for cpu ended: CANCELLED"] if len(self.ticks_at) == 1 else []
+
+    project = launch(tmp_path, definition(labels={"total": 8, "rounds": 1}))
+    assert drive(project, "trial", LosingPool(project, clock), recipes=LAWFUL).state == "done"
+    kinds = [(event["kind"], event["message"]) for event in project.select("events", {"campaign": "trial"})]
+    assert kinds.count(("site", "allocation 7 for cpu ended: CANCELLED")) == 1
+    assert "worker_died" not in dict(kinds)
+
+
 class BusyPool(CountingPool):
     """Workers whose present job takes some looks to end."""
 
