@@ -26,6 +26,12 @@ from tests.services.ports import free_ports
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "squeue", "sacct")
 REMEDY = "`make services` installs it (Debian: slurm-wlm slurmdbd munge mariadb-server)"
 MEMORY_MB = 4000
+GIVING_WAY = {
+    "spot-requeue": ("preemptmode=requeue",),
+    "spot-cancel": ("preemptmode=cancel",),
+    "spot-grace": ("preemptmode=cancel", "gracetime=2"),
+}
+"""QOS whose jobs give way to those of QOS urgent, by what Slurm then does with them."""
 UP = {"idle", "mixed", "allocated"}
 _CLUSTERS = itertools.count()
 
@@ -48,15 +54,16 @@ class SlurmCluster:
         Name of its one node.
     started_in_s : float
         How long it took.
-    preemption : bool
-        Whether it has a partition whose jobs give way to those of another; jobs cannot share cores then.
+    preemption : str
+        What gives way: jobs of a `partition` to those of another, or of a `qos`; jobs cannot share cores then. Nothing
+        where it is empty.
     """
 
     folder: Path
     # Unique on this machine: control groups are named by the node, and a slurmd that starts clears those of its name.
     node: str = field(default_factory=lambda: f"n{os.getpid()}x{next(_CLUSTERS)}")
     started_in_s: float = 0.0
-    preemption: bool = False
+    preemption: str = ""
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
 
@@ -79,6 +86,8 @@ class SlurmCluster:
         self._spawn("slurmdbd", ["slurmdbd", "-D"])
         self._wait("slurmdbd", lambda: self.succeeds("sacctmgr", "-n", "show", "cluster"))
         self.succeeds("sacctmgr", "-i", "add", "cluster", "test")
+        if self.preemption == "qos":
+            self._add_qualities()
         self.start_slurmctld()
         self.start_slurmd()
         self.started_in_s = time.monotonic() - began
@@ -217,6 +226,19 @@ class SlurmCluster:
             (self.folder / "db").mkdir()
         raise RuntimeError(f"mariadb-install-db failed:\n{(done.stdout + done.stderr)[-3000:]}")
 
+    def _add_qualities(self) -> None:
+        """Make the QOS `urgent`, and those that give way to it."""
+        for name, options in GIVING_WAY.items():
+            self._account("add", "qos", name, *options)
+        names = ",".join(GIVING_WAY)
+        self._account("add", "qos", "urgent", f"preempt={names}")
+        self._account("modify", "account", "root", "set", f"qos=normal,urgent,{names}")
+
+    def _account(self, *command: str) -> None:
+        done = self.run("sacctmgr", "-i", *command)
+        if done.returncode:
+            raise RuntimeError(f"sacctmgr {' '.join(command)}: {done.stdout}{done.stderr}")
+
     def _limits(self) -> str:
         """How memory limits are kept: by the kernel where its control groups can be written, else by watching."""
         if not os.access("/sys/fs/cgroup/memory", os.W_OK):
@@ -260,12 +282,14 @@ class SlurmCluster:
         )
 
     def _partitions(self) -> str:
-        """Partitions cpu, gpu and dft, whose jobs share cores; or spot, whose jobs give way to those of urgent."""
+        """Partitions cpu, gpu and dft, whose jobs share cores; or spot, which gives way to urgent; or cpu alone."""
         if not self.preemption:
             names = ("cpu", "gpu", "dft")
             return "".join(
                 self._partition(name, "OverSubscribe=FORCE:4" + " Default=YES" * (name == "cpu")) for name in names
             )
+        if self.preemption == "qos":
+            return f"PreemptType=preempt/qos\nPreemptMode=REQUEUE\n{self._partition('cpu', 'Default=YES')}"
         return (
             "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\n"
             f"{self._partition('spot', 'Default=YES PriorityTier=1 PreemptMode=REQUEUE')}"

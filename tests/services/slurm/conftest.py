@@ -21,7 +21,7 @@ __all__ = ["wait_for"]
 REPOSITORY = Path(__file__).parents[3]
 
 
-def started_cluster(preemption: bool = False) -> Iterator[SlurmCluster]:
+def started_cluster(preemption: str = "") -> Iterator[SlurmCluster]:
     """A cluster for as long as it is iterated over."""
     missing = missing_programs()
     if missing:

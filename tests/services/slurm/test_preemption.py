@@ -29,7 +29,7 @@ MOST = "2600M"  # two of these do not fit on the node
 @pytest.fixture(scope="module")
 def running_cluster() -> Iterator[SlurmCluster]:
     """One of its own, in place of the one that all others share: where jobs give way, they do not share cores."""
-    yield from started_cluster(preemption=True)
+    yield from started_cluster(preemption="partition")
 
 
 @pytest.mark.parametrize("mode", ["requeue", "cancel"])
