@@ -23,9 +23,9 @@ from cathodeflow.dispatch.processes import is_abandoned, moment, this_process
 from cathodeflow.errors import StoreError
 from cathodeflow.records.campaign import BeforeMove, CampaignRecord
 from cathodeflow.records.outcomes import CampaignState
-from cathodeflow.storage.collections import IndexSpec, ensure_indexes
+from cathodeflow.storage.collections import MARKER, IndexSpec, ensure_indexes
 from cathodeflow.storage.identity import settle_identity
-from cathodeflow.storage.migrate import MARKER, CopiedCollection, busy_with, migrate, place_of, refuse_if_busy
+from cathodeflow.storage.migrate import CopiedCollection, busy_with, migrate, place_of, refuse_if_busy
 from cathodeflow.storage.project_file import store_of, write_project_file
 
 if TYPE_CHECKING:

@@ -110,6 +110,8 @@ def migrate(
         )
     if target.uri is None and setting is not None:
         note("CATHODEFLOW_STORE_URI still names a server: unset it")
+    elif setting not in {None, target.uri}:
+        note(f"CATHODEFLOW_STORE_URI still names {setting}: unset it, or name {target.uri}")
 
 
 def join(

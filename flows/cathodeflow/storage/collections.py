@@ -29,6 +29,11 @@ SUBMISSIONS = "submissions"
 FIREWORKS = "fireworks"
 LAUNCHES = "launches"
 WORKFLOWS = "workflows"
+MARKER = "migration"
+"""What a move leaves in both stores; never copied."""
+
+COPYING, CURRENT, MOVED = "copying", "current", "moved"
+"""States of such a mark: of a target that is not whole yet, of one that the project has, of one that it left."""
 
 
 @dataclass(frozen=True)

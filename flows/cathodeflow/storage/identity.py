@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.errors import StoreError
 from cathodeflow.records.document import now
-from cathodeflow.storage.collections import CAMPAIGNS, PROJECT
+from cathodeflow.storage.collections import CAMPAIGNS, MARKER, MOVED, PROJECT
 from cathodeflow.storage.project_file import (
     FILE_NAME,
     forget_project_file,
@@ -34,7 +34,7 @@ def identity_of(project: Project) -> str | None:
 
 
 def check_identity(project: Project) -> None:
-    """Refuse a database that belongs to another project than the folder.
+    """Refuse a database that belongs to another project than the folder, or that this project has left.
 
     Raises
     ------
@@ -45,6 +45,15 @@ def check_identity(project: Project) -> None:
     owner = project.get(PROJECT, PROJECT)
     if owner is not None and said.get(NAME) not in {None, owner["id"]}:
         raise _of_another(project, owner)
+    if said.get("uri") in {None, project.uri}:
+        return
+    # The setting's address in place of the folder's: another name of the same server, or the one before a move.
+    mark = project.get(MARKER, MARKER)
+    if mark is not None and mark["state"] == MOVED:
+        raise StoreError(
+            f"CATHODEFLOW_STORE_URI names the database that {project.folder} was moved away from ({project.uri}): its "
+            f"documents are in {said['uri']} by now; unset the variable, or name that."
+        )
 
 
 def settle_identity(project: Project) -> str:
@@ -63,9 +72,11 @@ def settle_identity(project: Project) -> str:
     Raises
     ------
     StoreError
-        The database belongs to another project.
+        The database belongs to another project, or this one has left it.
     """
     owner = project.get(PROJECT, PROJECT)  # before the folder is read: whoever made both made the folder's first
+    if project.address is not None:
+        check_identity(project)
     if project.address is None:
         return _given(project, uuid.uuid4().hex if owner is None else str(owner["id"]))
     said = read_project_file(project.folder)

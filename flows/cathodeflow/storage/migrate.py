@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.errors import StoreError
 from cathodeflow.records.document import in_utc, now
-from cathodeflow.storage.collections import CAMPAIGNS
+from cathodeflow.storage.collections import CAMPAIGNS, COPYING, CURRENT, MARKER, MOVED
 from cathodeflow.storage.identity import identity_of, settle_identity
 from cathodeflow.storage.project_file import write_project_file
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
-MARKER = "migration"
-COPYING, CURRENT, MOVED = "copying", "current", "moved"
 CHUNK = 500
 CHUNK_BYTES = 8_000_000
 ROUNDS = 3  # how often a source that changes meanwhile is copied again

@@ -18,17 +18,18 @@ from tests.services.mongo.test_migrate import campaign_of, collections, unchange
 from tests.services.mongo_server import MongoServer
 from tests.stores import Stores
 from tests.unit.web.conftest import launch_second
+from typer.testing import CliRunner
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.moving import MOVER, move_project
+from cathodeflow.cli.app import build_app
 from cathodeflow.dispatch.processes import moment
 from cathodeflow.errors import StoreError
 from cathodeflow.records.outcomes import CampaignState
 from cathodeflow.storage import migrate as migration
-from cathodeflow.storage.collections import INDEXES, SUBMISSION_INDEXES
+from cathodeflow.storage.collections import INDEXES, MARKER, SUBMISSION_INDEXES
 from cathodeflow.storage.connection import Project, create_project, open_project, open_target
 from cathodeflow.storage.embedded.file import StoreFile
-from cathodeflow.storage.migrate import MARKER
 from cathodeflow.storage.project_file import read_project_file
 
 pytestmark = pytest.mark.service
@@ -279,6 +280,33 @@ def test_a_resubmission_under_way_is_waited_for_and_one_that_was_killed_complete
         moved(folder, None)
     project.database.campaigns.update_one({"_id": "trial"}, {"$set": {"intent": note | dead()}})
     assert campaign_of(moved(folder, None)).intent is None
+
+
+def test_the_setting_does_not_lead_back_to_the_server_that_was_left(
+    tmp_path: Path, mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its database has the same name, as a rule: the setting would be taken for another name of the new server."""
+    folder, uri = tmp_path / "p", Stores(mongo_server).uri()
+    create_project(folder, uri)
+    launch(folder, definition())
+    new = MongoServer(tmp_path / "new")
+    new.start()
+    try:
+        there = new.database_uri(open_project(folder).database_name)
+        words = ["store", "migrate", "--to", there, "-p", str(folder)]
+        monkeypatch.setenv("CATHODEFLOW_STORE_URI", str(uri))
+        done = CliRunner().invoke(build_app(None), words)
+        assert done.exit_code == 0, done.output
+        assert f"CATHODEFLOW_STORE_URI still names {uri}" in done.stderr
+        for act in (open_project, create_project):
+            with pytest.raises(StoreError, match=r"was moved away from .*unset the variable"):
+                act(folder)
+        monkeypatch.setenv("CATHODEFLOW_STORE_URI", f"{there}?appName=seen-from-here")
+        assert campaign_of(open_project(folder)).state == CampaignState.RUNNING
+        monkeypatch.delenv("CATHODEFLOW_STORE_URI")
+        assert open_project(folder).uri == there
+    finally:
+        new.stop()
 
 
 class _Killer(KillAtWrite):
