@@ -29,6 +29,10 @@ FIRST_INTERRUPT = (
     "Interrupted: the present jobs are finished first, then this command ends. "
     "Interrupt again to end now; unfinished jobs are run again by the next `cflow run`."
 )
+INTERRUPT_OF_A_SITE = (
+    "Interrupted: what waits in the queues is taken back, what runs there goes on by itself, and this command ends. "
+    "The next `cflow run` finds it. Interrupt again to end now."
+)
 SECOND_INTERRUPT = "Ending now; unfinished jobs are run again by the next `cflow run`."
 
 
@@ -61,7 +65,7 @@ def run(
     `cflow run` goes on where it ended. A MongoDB server that is away is waited for, ten minutes at the start and as
     long as it takes later. Exit code 0 when the campaign is done, 4 when it stopped, 130 when interrupted.
     """
-    from cathodeflow.campaign.driver import drive
+    from cathodeflow.campaign.driver import WorkerPool, drive
     from cathodeflow.campaign.status import read_status
     from cathodeflow.cli.output import is_terminal, note, say
     from cathodeflow.cli.selection import campaign_name, warn_of_unknown_variables
@@ -75,7 +79,8 @@ def run(
         note(f"Warning: {complaint}")
     pool = _pool(opened, name, workers, site)
     display = _bars if is_terminal() else _lines
-    with display() as show, _notices(note):
+    is_here = isinstance(pool, int | WorkerPool)
+    with display() as show, _notices(note, FIRST_INTERRUPT if is_here else INTERRUPT_OF_A_SITE):
         record = drive(opened, name, pool, on_tick=lambda _: show(read_status(opened, name)))
     if record.state == CampaignState.DONE:
         option = "" if project == Path() else f" -p {project}"
@@ -127,7 +132,7 @@ def _local_pool(opened: Project, name: str, site: Site) -> Pool:
 
 
 @contextmanager
-def _notices(say: Callable[[str], None]) -> Iterator[None]:
+def _notices(say: Callable[[str], None], first: str = FIRST_INTERRUPT) -> Iterator[None]:
     """Say what an interrupt does when it arrives, while the driver counts interrupts with handlers of its own."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -140,7 +145,7 @@ def _notices(say: Callable[[str], None]) -> Iterator[None]:
                 if number in {signal.SIGINT, signal.SIGTERM}:
                     asked += 1
                     if asked <= 2:
-                        say(FIRST_INTERRUPT if asked == 1 else SECOND_INTERRUPT)
+                        say(first if asked == 1 else SECOND_INTERRUPT)
 
     # What the driver puts back when it ends: an impatient interrupt must not break into the last words, nor into the
     # interpreter's end, which resets any handler but this one.

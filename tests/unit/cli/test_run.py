@@ -17,7 +17,14 @@ import pytest
 from tests.campaign_world import definition, launch
 
 from cathodeflow.campaign.status import read_status
-from cathodeflow.cli.run import FIRST_INTERRUPT, INTERRUPTED_EXIT_CODE, SECOND_INTERRUPT, _lines, _notices
+from cathodeflow.cli.run import (
+    FIRST_INTERRUPT,
+    INTERRUPT_OF_A_SITE,
+    INTERRUPTED_EXIT_CODE,
+    SECOND_INTERRUPT,
+    _lines,
+    _notices,
+)
 from cathodeflow.errors import CampaignError
 from cathodeflow.settings import unknown_variables
 from cathodeflow.storage.connection import open_project
@@ -100,6 +107,21 @@ def test_each_interrupt_says_what_it_does():
         heard.wait(0.1)
     assert said == [FIRST_INTERRUPT, SECOND_INTERRUPT]
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_an_interrupt_of_a_driver_of_a_site_says_that_what_runs_there_goes_on():
+    said: list[str] = []
+    heard = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    with _notices(say, INTERRUPT_OF_A_SITE):
+        signal.signal(signal.SIGINT, lambda *_: None)  # as the driver does
+        os.kill(os.getpid(), signal.SIGINT)
+        assert heard.wait(60.0)
+    assert said == [INTERRUPT_OF_A_SITE]
 
 
 def test_plain_lines_come_when_the_stage_changes(finished: Path, capsys: pytest.CaptureFixture[str]):
