@@ -205,7 +205,7 @@ def _further(
     told: Callable[[int, int], None] | None, batches: Sequence[Resubmission], total: int
 ) -> Callable[[int], None] | None:
     """Return who is told of the progress of the next batch."""
-    before = sum(len(batch.jobs) for batch in batches)
+    before = sum(len(batch.jobs) + len(batch.refused) for batch in batches)
     return None if told is None else lambda count: told(before + count, total)
 
 

@@ -156,7 +156,9 @@ def test_a_batch_of_which_nothing_can_be_loaded_takes_no_number_from_the_next(st
         tasks = lost["spec"]["_tasks"]
         tasks[0]["job"]["function"]["@module"] = "no_such_module_here"
         stopped.database["fireworks"].update_one({"fw_id": lost["fw_id"]}, {"$set": {"spec._tasks": tasks}})
-    made = resubmit(stopped, "trial", Selection())
+    told: list[int] = []
+    made = resubmit(stopped, "trial", Selection(), on_progress=lambda done, _: told.append(done))
+    assert told == list(range(1, len(keys) + 1)), "what is refused has been looked at, too"
     assert [job.key for job in made.jobs] == keys[2:]
     assert {job.key for job in made.refused} == set(keys[:2])
     assert undo_resubmission(stopped, "trial").taken_back == tuple(keys[2:])
