@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,7 +96,13 @@ def condition(allotment: Allotment, estimates: Estimates) -> dict[str, Any]:
         "spec._memory_factor": {"$not": {"$gt": allotment.memory_factor}},
         "spec._time_factor": {"$not": {"$gt": allotment.time_factor}},
     }
-    refused = too_long(estimates.seconds(), left, whole, begun)
-    if refused:
-        found["spec._kind"] = {"$nin": refused}
+    seconds = estimates.seconds()
+    refused = too_long(seconds, left, whole, begun)
+    with_branches = {name.partition("/")[0] for name in seconds if "/" in name}
+    kinds = [name for name in refused if "/" not in name and name not in with_branches]
+    branches = [re.escape(name.partition("/")[2]) for name in refused if "/" in name]
+    if kinds:
+        found["spec._kind"] = {"$nin": kinds}
+    if branches:  # no other key has a stroke in it
+        found["$nor"] = [{"spec._key": {"$regex": f"/({'|'.join(branches)})$"}}]
     return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cathodeflow.dispatch.jobs import FIREWORKS, LAUNCHES
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
 
-SAMPLE = 40
+SAMPLE = 60
 """Jobs of a kind that are looked at: a median needs no more, and the store is asked often."""
 
 SAFETY = 1.5
@@ -19,7 +19,9 @@ SAFETY = 1.5
 
 
 def measured_seconds(project: Project, campaign: str | None, kinds: Sequence[str]) -> dict[str, float]:
-    """Return the median run time of the finished jobs of each kind.
+    """Return the median run time of the finished jobs of each kind, and of each branch of those that have some.
+
+    Branches differ: a hybrid functional takes a hundred times as long as a density of states.
 
     Parameters
     ----------
@@ -33,19 +35,28 @@ def measured_seconds(project: Project, campaign: str | None, kinds: Sequence[str
     Returns
     -------
     dict of str to float
-        Kind to seconds; kinds without a finished job are left out.
+        Kind, or ``kind/branch``, to seconds; those without a finished job are left out.
     """
     found: dict[str, float] = {}
     for kind in kinds:
         condition = {"spec._kind": kind, "state": "COMPLETED"}
         condition |= {} if campaign is None else {"spec._campaign": campaign}
         done = project.select(FIREWORKS, condition, limit=SAMPLE)
-        launch_ids = [launch_id for document in done for launch_id in document.get("launches", [])]
-        launches = project.select(LAUNCHES, {"launch_id": {"$in": launch_ids}}) if launch_ids else []
-        seconds = [d["runtime_secs"] for d in launches if d.get("runtime_secs") is not None]
-        if seconds:
-            found[kind] = float(median(seconds))
+        names = {entry: _branch(document) for document in done for entry in document.get("launches", [])}
+        launches = project.select(LAUNCHES, {"launch_id": {"$in": list(names)}}) if names else []
+        seconds: dict[str, list[float]] = {}
+        for launch in launches:
+            if launch.get("runtime_secs") is not None:
+                for name in {kind, f"{kind}{names[launch['launch_id']]}"}:
+                    seconds.setdefault(name, []).append(launch["runtime_secs"])
+        found |= {name: float(median(each)) for name, each in seconds.items()}
     return found
+
+
+def _branch(document: Mapping[str, Any]) -> str:
+    """Return the end of a job's key that names its branch, with the stroke before it; empty for jobs without one."""
+    _, stroke, branch = str(document["spec"].get("_key") or "").rpartition("/")
+    return f"{stroke}{branch}" if stroke else ""
 
 
 def too_long(expected: Mapping[str, float], seconds_left: float, seconds_in_all: float, begun_s: float) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from cathodeflow.records.outcomes import JobKind
+from cathodeflow.records.outcomes import Branch, JobKind
 
 SHORTEST_S = 60
 
@@ -146,8 +146,9 @@ class Queue(_Section):
     slots: int = Field(1, ge=1, description="Jobs at once in one allocation; cores and GPUs are dealt out to them.")
     busy_s: float = Field(600.0, gt=0, description="Seconds of work per slot that are worth another allocation.")
     linger_s: float = Field(30.0, ge=0, description="How long an allocation out of work waits for more before it ends.")
-    expected: dict[JobKind, Time] = Field(
-        default_factory=dict, description="What a job of a kind takes, until some were measured, e.g. label: 02:00:00."
+    expected: dict[JobKind | Branch, Time] = Field(
+        default_factory=dict,
+        description="What a job of a kind, or a branch of the follow-ups, takes until some were measured.",
     )
     also: tuple[Category, ...] = Field((), description="Further categories that these workers take.")
     modules: tuple[Word, ...] = Field((), description="Environment modules to load.")
@@ -182,8 +183,11 @@ class Queue(_Section):
 
     @property
     def expected_s(self) -> dict[str, float]:
-        """What a job of a kind takes, seconds."""
-        return {kind.value: float(seconds_of(time)) for kind, time in self.expected.items()}
+        """What a job of a kind, or of a branch (`follow_up/gap`), takes, seconds."""
+        return {
+            f"{JobKind.FOLLOW_UP}/{kind}" if isinstance(kind, Branch) else kind.value: float(seconds_of(time))
+            for kind, time in self.expected.items()
+        }
 
     @property
     def cores(self) -> int:

@@ -14,6 +14,7 @@ from cathodeflow.dispatch.allotment import Allotment, Estimates
 from cathodeflow.dispatch.durations import SAFETY, measured_seconds, too_long
 from cathodeflow.dispatch.jobs import LAUNCHES
 from cathodeflow.dispatch.launchpad import add_workflow_once
+from cathodeflow.dispatch.sites import Queue
 from cathodeflow.dispatch.worker import Worker, WorkerOptions
 from cathodeflow.storage.connection import Project, create_project
 
@@ -84,6 +85,32 @@ def test_what_the_site_expects_holds_until_something_was_measured(project: Proje
     assert worker(project, 500.0, 1000.0, expected={"label": 300.0}).loop() == 1
     add(project, "label", "next")
     assert worker(project, 200.0, 1000.0, expected={"label": 300.0}).loop() == 1, "the first took a moment"
+
+
+def test_each_branch_of_the_follow_ups_is_judged_by_its_own_kind(project: Project) -> None:
+    for branch, seconds in (("static", 10.0), ("pdos", 10.0), ("gap", 700.0)):
+        add(project, "follow_up", f"done/{branch}")
+        assert worker(project, 1e6, 1e6).loop() == 1
+        (last,) = project.select(LAUNCHES, {}, [("launch_id", -1)], 1)
+        project.database[LAUNCHES].update_one({"launch_id": last["launch_id"]}, {"$set": {"runtime_secs": seconds}})
+    measured = measured_seconds(project, "c", ["follow_up"])
+    assert measured == {"follow_up": 10.0, "follow_up/static": 10.0, "follow_up/pdos": 10.0, "follow_up/gap": 700.0}
+    for branch in ("gap", "pdos", "bader"):
+        add(project, "follow_up", f"next/{branch}")
+    add(project, "label", "gap")
+    assert worker(project, 200.0, 1200.0).loop() == 3, "all but the gap, which the median of all would have let begin"
+    (left,) = project.select("fireworks", {"state": "READY"})
+    assert left["spec"]["_key"] == "next/gap"
+    assert worker(project, 1100.0, 1200.0).loop() == 1
+
+
+def test_a_site_may_expect_something_of_a_branch(project: Project) -> None:
+    expected = Queue.model_validate({"expected": {"gap": "00:05:00", "label": "00:01:00"}}).expected_s
+    assert expected == {"follow_up/gap": 300.0, "label": 60.0}
+    add(project, "follow_up", "k/gap")
+    add(project, "follow_up", "k/pdos")
+    assert worker(project, 200.0, 1000.0, expected=expected).loop() == 1
+    assert worker(project, 600.0, 1000.0, expected=expected).loop() == 1
 
 
 def test_jobs_that_need_a_larger_allocation_wait_for_it(project: Project) -> None:
