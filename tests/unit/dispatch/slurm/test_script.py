@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -64,9 +66,36 @@ def test_every_key_of_a_queue_reaches_the_script(tmp_path: Path) -> None:
         *("--exclusive", "--signal=B:USR1@90", "--mail-type=FAIL"),
     ]
     body = [line for line in text.splitlines() if not line.startswith("#")]
-    assert body[1] == "module load gcc vasp/6"
-    assert body[-4:-1] == ['export X="$HOME/x"', "ulimit -s unlimited", "source env"]
+    assert body[:3] == ["set -eo pipefail", "trap 'exit 0' USR1", "module load gcc vasp/6"]
+    assert body[-5:-1] == ['export X="$HOME/x"', "ulimit -s unlimited", "source env", "trap '' USR1"]
     assert "--no-requeue" in options(text), "a job that Slurm starts again would run beside its replacement"
+
+
+def signalled(tmp_path: Path, pre_command: str, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that says when it is to be asked to end (`here`) and goes on (`on`) after that."""
+    script = tmp_path / "job.sh"
+    script.write_text(render(site(tmp_path, {"pre_commands": [pre_command]}), REQUEST, "log", command))
+    running = subprocess.Popen(["bash", str(script)], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "here").exists():
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGUSR1)
+    (tmp_path / "on").touch()
+    said, _ = running.communicate(timeout=600)
+    return subprocess.CompletedProcess(script, running.returncode, said)
+
+
+PAUSE = "touch here; until [ -e on ]; do sleep 0.01; done"
+
+
+def test_a_script_that_is_asked_to_end_while_it_loads_modules_ends_well(tmp_path: Path) -> None:
+    done = signalled(tmp_path, PAUSE, "echo began")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_signal_does_not_end_workers_that_do_not_listen_yet(tmp_path: Path) -> None:
+    done = signalled(tmp_path, "true", f"sh -c '{PAUSE}; echo began'")
+    assert (done.returncode, done.stdout) == (0, "began\n")
 
 
 @pytest.mark.parametrize(
