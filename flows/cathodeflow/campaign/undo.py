@@ -160,7 +160,11 @@ def undo_resubmission(project: Project, name: str, on_progress: Callable[[int, i
     ------
     CampaignError
         There is none to take back, or another process has been at the campaign's jobs for a minute.
+    MissingDependencyError
+        A job cannot be loaded here; it and those resubmitted before it stay as they are.
     """
+    from cathodeflow.dispatch.loadable import require_loadable
+
     made: list[Undone] = []
     total = sum(len(details["keys"]) for details in _batches(project, name))
     while True:
@@ -168,6 +172,7 @@ def undo_resubmission(project: Project, name: str, on_progress: Callable[[int, i
             if made and not _is_left(project, name, made[0].number):
                 break
             work = _work(project, name, last_resubmission(project, name)["details"])
+            require_loadable(project, [fw_id for fw_ids in work["fw_ids"] for fw_id in fw_ids])
             intent.note(work)
             made.append(carry_back(project, name, work, intent))
         if on_progress is not None:

@@ -15,7 +15,7 @@ from cathodeflow.campaign import undo as undoing
 from cathodeflow.campaign.resubmit import Selection, plan_resubmission, resubmit, select
 from cathodeflow.campaign.undo import plan_undo, undo_resubmission
 from cathodeflow.dispatch.jobs import count_states
-from cathodeflow.errors import CampaignError
+from cathodeflow.errors import CampaignError, MissingDependencyError
 from cathodeflow.records.outcomes import CampaignState
 from cathodeflow.storage.connection import Project, open_project
 
@@ -149,13 +149,33 @@ def test_jobs_that_fail_again_meanwhile_are_run_again_once(stopped: Project, mon
     assert [job.key for job in resubmit(stopped, "trial", Selection()).jobs] == keys
 
 
+def lose_module(project: Project, key: str, module: str = "no_such_module_here") -> str:
+    """Let a job be of another module; returns which it was of."""
+    found = project.database["fireworks"].find_one({"spec._key": key})
+    tasks = found["spec"]["_tasks"]
+    before: str = tasks[0]["job"]["function"]["@module"]
+    tasks[0]["job"]["function"]["@module"] = module
+    project.database["fireworks"].update_one({"fw_id": found["fw_id"]}, {"$set": {"spec._tasks": tasks}})
+    return before
+
+
+def test_jobs_that_cannot_be_loaded_here_are_not_taken_back_here(stopped: Project) -> None:
+    documents, keys = final_documents(stopped), keys_of(stopped)
+    resubmit(stopped, "trial", select(keys=keys[:1]))
+    resubmitted, states = final_documents(stopped), count_states(stopped, "trial")
+    module = lose_module(stopped, keys[0])
+    with pytest.raises(MissingDependencyError, match=r"no_such_module_here.* in the environment of its workers"):
+        undo_resubmission(stopped, "trial")
+    assert (final_documents(stopped), count_states(stopped, "trial")) == (resubmitted, states)
+    lose_module(stopped, keys[0], module)
+    assert undo_resubmission(stopped, "trial").taken_back == (keys[0],)
+    assert final_documents(stopped) == documents
+
+
 def test_a_batch_of_which_nothing_can_be_loaded_takes_no_number_from_the_next(stopped: Project) -> None:
     keys, states = keys_of(stopped), count_states(stopped, "trial")
     for key in keys[:2]:
-        lost = stopped.database["fireworks"].find_one({"spec._key": key})
-        tasks = lost["spec"]["_tasks"]
-        tasks[0]["job"]["function"]["@module"] = "no_such_module_here"
-        stopped.database["fireworks"].update_one({"fw_id": lost["fw_id"]}, {"$set": {"spec._tasks": tasks}})
+        lose_module(stopped, key)
     told: list[int] = []
     made = resubmit(stopped, "trial", Selection(), on_progress=lambda done, _: told.append(done))
     assert told == list(range(1, len(keys) + 1)), "what is refused has been looked at, too"
