@@ -25,7 +25,7 @@ KPoint = Sequence[float]
 
 @dataclass
 class BandEdgeSet(MPStaticSet):
-    """Static set on a weighted mesh with the band edges added at weight zero (S0 section 2.1).
+    """Static set on a weighted mesh with the band edges that it lacks added at weight zero (S0 section 2.1).
 
     Parameters
     ----------
@@ -49,9 +49,10 @@ class BandEdgeSet(MPStaticSet):
             raise CalculationError("a list of k-points needs the cell first")
         if not self.band_edges:
             raise CalculationError("the hybrid run needs the k-points of the band edges: run the static step first")
-        edges = _distinct(self.band_edges)
         mesh = SpacegroupAnalyzer(self.structure, symprec=self.sym_prec).get_ir_reciprocal_mesh(self.grid)
         points = [tuple(map(float, point)) for point, _ in mesh]
+        # A point of the mesh is computed anyway; each further one costs as much again.
+        edges = [edge for edge in _distinct(self.band_edges) if not any(_are_one(edge, point) for point in points)]
         return Kpoints(
             comment=f"{' x '.join(map(str, self.grid))} mesh, then band edges without weight",
             style=Kpoints.supported_modes.Reciprocal,
@@ -64,9 +65,15 @@ class BandEdgeSet(MPStaticSet):
 def _distinct(points: Sequence[KPoint]) -> list[tuple[float, ...]]:
     found: list[tuple[float, ...]] = []
     for point in points:
-        if not any(np.allclose(point, other, atol=1e-6) for other in found):
+        if not any(_are_one(point, other) for other in found):
             found.append(tuple(float(coordinate) for coordinate in point))
     return found
+
+
+def _are_one(point: KPoint, other: KPoint) -> bool:
+    """Say whether two k-points differ by nothing but a reciprocal lattice vector."""
+    apart = np.subtract(point, other)
+    return bool(np.abs(apart - np.round(apart)).max() < 1e-6)
 
 
 def input_generator(preset: VaspPreset, *, band_edges: Sequence[KPoint] = ()) -> VaspInputSet:

@@ -37,6 +37,14 @@ def test_equal_band_edges_are_one_point() -> None:
     assert kpoints.kpts_weights.count(0) == 1
 
 
+@pytest.mark.parametrize("gamma", [(0, 0, 0), (1, 0, -1), (1e-9, 0, 0)])
+def test_a_band_edge_on_the_mesh_is_not_computed_a_second_time(gamma: tuple[float, float, float]) -> None:
+    kpoints = input_set(LEVEL.structure, HSE, band_edges=[gamma, (0.5, 0, 0)], potcar_spec=True).kpoints
+    assert [tuple(point) for point in kpoints.kpts] == [(0, 0, 0), (0.5, 0, 0)]
+    assert kpoints.kpts_weights == [1, 0]
+    assert kpoints.num_kpts == 2
+
+
 def test_weights_of_a_hybrid_mesh_sum_to_its_points() -> None:
     preset = load_preset("s0_hse_band_edges", {"kpoints.grid": [2, 2, 2]})
     for mask in (0, 0b00000111):
