@@ -126,8 +126,9 @@ def test_each_branch_waits_for_the_static_run_and_for_nothing_else() -> None:
         assert job.config.manager_config == marks
 
 
-def test_follow_ups_have_the_u_and_the_potcars_of_the_labels_unless_they_say_otherwise() -> None:
+def test_follow_ups_have_the_u_the_potcars_and_the_moments_of_the_labels_unless_they_say_otherwise() -> None:
     labels = {"hubbard_u.V": 4.2, "hubbard_u.Fe": 4.0, "potcar_symbols.Na": "Na_sv", "corrections": "none"}
+    labels |= {"magnetic_moments.V": 2.0}
     engine = ENGINE | {"parameters": {"overrides": labels | {"incar.EDIFFG": -0.02, "kpoints.grid": [2, 2, 2]}}}
     section = {
         "branches": ["gap"],
@@ -142,7 +143,9 @@ def test_follow_ups_have_the_u_and_the_potcars_of_the_labels_unless_they_say_oth
         "static.hubbard_u.V": 4.2,
         "static.hubbard_u.Fe": 5.0,  # its own
         "static.potcar_symbols.Na": "Na_sv",
+        "static.magnetic_moments.V": 2.0,
         "hybrid.potcar_symbols.Na": "Na_sv",  # which runs without U
+        "hybrid.magnetic_moments.V": 2.0,
         "static.kpoints.grid": [3, 3, 3],
     }
     for job in flow.jobs:

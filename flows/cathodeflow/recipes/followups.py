@@ -24,11 +24,10 @@ BRANCHES = {
     Branch.DENSITY_DIFFERENCE: density_difference,
 }
 """The jobs that read the static run."""
-SHARED = {
-    "static": ("hubbard_u", "potcar_symbols", "potcar_functional"),
-    "hybrid": ("potcar_symbols", "potcar_functional"),
-}
-"""What each run takes over from the labels' overrides: a cell relaxed with one U has no gap with another."""
+_ATOMS = ("potcar_symbols", "potcar_functional", "magnetic_moments")
+SHARED = {"static": ("hubbard_u", *_ATOMS), "hybrid": _ATOMS}
+"""What each run takes over from the labels' overrides: a cell relaxed with one U, or in one magnetic
+state, has no gap with another."""
 
 
 def follow_up_flow(
