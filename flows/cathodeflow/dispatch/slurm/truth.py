@@ -25,6 +25,7 @@ ACCOUNTING_LAG_S = 60.0
 """A job that neither squeue nor sacct knows has vanished once it is so old: accounts are written with a delay."""
 
 _AT_ONCE = 400  # job ids on one command line
+_NO_SUCH_JOB = "Invalid job id"
 
 
 class Standing(StrEnum):
@@ -90,12 +91,20 @@ class SlurmTruth:
             return dict.fromkeys(wanted, Finding(Standing.UNKNOWN))
         found = {job_id: _finding(queue[job_id]) for job_id in wanted if job_id in queue}
         missing = [job_id for job_id in wanted if job_id not in found or _could_say_more(found[job_id])]
-        accounts = self._ask_accounts(missing)
+        accounts = self._ask_accounts(missing) or {}
+        found |= {
+            job_id: _finding(accounts[job_id]) for job_id in missing if job_id in accounts and accounts[job_id].ended
+        }
+        others = self._ask_others([job_id for job_id in missing if job_id not in found])
         for job_id in missing:
-            known = (accounts or {}).get(job_id)
-            if known is not None and known.ended:
-                found[job_id] = _finding(known)
-            elif job_id not in found:
+            known = accounts.get(job_id)
+            if job_id in found:
+                continue
+            if others is None:
+                found[job_id] = Finding(Standing.UNKNOWN, known)
+            elif job_id in others:
+                found[job_id] = _finding(others[job_id])
+            else:
                 # What sacct still calls RUNNING after squeue has let go of it ended by a crash of the controller.
                 found[job_id] = Finding(Standing.GONE if _is_old((seen or {}).get(job_id)) else Standing.UNKNOWN, known)
         return found
@@ -124,6 +133,21 @@ class SlurmTruth:
                 return None
             self._queue = by_job(parse_squeue(answer))
         return self._queue
+
+    def _ask_others(self, job_ids: Sequence[str]) -> dict[str, SlurmJob] | None:
+        """Return what squeue shows of jobs whoever submitted them: a colleague may drive the same project."""
+        found: dict[str, SlurmJob] = {}
+        for start in range(0, len(job_ids), _AT_ONCE):
+            asked = ",".join(job_ids[start : start + _AT_ONCE])
+            try:
+                answer = call(["squeue", "-h", "-r", "-t", "all", "-j", asked, "-o", SQUEUE_FORMAT])
+            except (SchedulerError, MissingDependencyError) as error:
+                if _NO_SUCH_JOB in str(error):  # one alone that it has forgotten; of several it leaves such out
+                    continue
+                self.complaints.append(str(error))
+                return None
+            found |= by_job(parse_squeue(answer))
+        return found
 
     def _ask_accounts(self, job_ids: Sequence[str]) -> dict[str, SlurmJob] | None:
         found: dict[str, SlurmJob] = {}

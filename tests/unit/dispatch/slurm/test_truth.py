@@ -49,6 +49,27 @@ def test_squeue_is_believed_first(programs) -> None:
     assert look("7").standing == Standing.RUNNING
 
 
+BY_OTHERS = """#!/bin/sh
+case " $* " in
+*" --me "*) exit 0 ;;
+*" -j 7 "* | *" -j 7,8 "*) echo '{line}' ;;
+*) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;
+esac
+"""
+
+
+def test_a_job_of_a_colleague_runs_on(programs, tmp_path: Path) -> None:
+    """Two people may drive one project, one after the other: what the first submitted is not gone for the second."""
+    programs("", "7|RUNNING|0:0|n1|||x")
+    (tmp_path / "bin" / "squeue").write_text(BY_OTHERS.format(line=QUEUE_LINE.format("7", "7", "RUNNING")))
+    found = SlurmTruth().look(["7", "8"])
+    assert (found["7"].standing, found["8"].standing) == (Standing.RUNNING, Standing.GONE)
+    assert look("7").standing == Standing.RUNNING
+    truth = SlurmTruth()
+    assert truth.look(["8"])["8"].standing == Standing.GONE
+    assert truth.complaints == []
+
+
 def test_sacct_knows_what_squeue_has_forgotten(programs) -> None:
     programs("", "7|TIMEOUT|0:0|n1|||x")
     finding = look("7")
