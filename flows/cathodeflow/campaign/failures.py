@@ -226,7 +226,7 @@ def _quarantined_follow_ups(project: Project, name: str, attempts: Counter[tuple
             key,
             QUARANTINED,
             Reason(entry["reason"]),
-            entry["message"] + _remedy(entry, damaged),
+            _with_remedy(entry, damaged),
             attempts[JobKind.FOLLOW_UP.value, key],
             first[jobs[key]] if key in jobs else (),
             _why_not_branch(entry, key in jobs),
@@ -243,12 +243,14 @@ def _why_not_branch(entry: dict[str, Any], has_job: bool) -> str:
     return "" if has_job else NO_JOB
 
 
-def _remedy(entry: Mapping[str, Any], damaged: Mapping[str, FailedJob]) -> str:
-    """Return what is to be done when it is the static run's files, and not its own, that a branch could not read."""
-    key = _static_key(entry)
+def _with_remedy(entry: Mapping[str, Any], damaged: Mapping[str, FailedJob]) -> str:
+    """Return a branch's message, and what is to be done when it is a file of the static run that it could not read."""
+    from cathodeflow.jobs.followups.branch import RUN_IT_AGAIN
+
+    key, message = _static_key(entry), str(entry["message"])
     if key not in damaged or entry["reason"] != Reason.BROKEN_OUTPUT:
-        return ""
-    return f"; if those are files of its static run, resubmit that one: `cflow resubmit --key {key}`"
+        return message
+    return message.removesuffix(RUN_IT_AGAIN) + RUN_IT_AGAIN.replace(f"CANDIDATE/{Branch.STATIC.value}", key)
 
 
 def _static_key(entry: Mapping[str, Any]) -> str:

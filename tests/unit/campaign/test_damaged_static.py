@@ -148,7 +148,7 @@ def test_the_failure_says_how_to_run_the_static_run_again(lost: Candidate) -> No
     made = plan_resubmission(lost.project, "trial", Selection())
     assert {job.key for job in made.jobs} == {f"{FAILS}/gap", f"{GIVES_UP}/gap"}, "no static run by itself"
     said = {job.key: job.message for job in made.jobs}
-    assert said[lost.gap].endswith(f"resubmit that one: `cflow resubmit --key {lost.static}`")
+    assert said[lost.gap].endswith(f"`cflow resubmit --key {lost.static}` runs that one again")
     alone = plan_resubmission(lost.project, "trial", select(keys=[lost.gap]))
     assert f"`cflow resubmit --key {lost.static}`" in alone.warning
 

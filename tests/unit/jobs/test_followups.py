@@ -126,6 +126,7 @@ def test_a_static_run_whose_files_are_gone_is_named(static_output: dict[str, Any
     shutil.rmtree(static_output["folder"])
     output = run(pdos, static_output)
     assert ended(output) == ("quarantined", "broken_output")
+    assert output["message"].endswith("`cflow resubmit --key CANDIDATE/static` runs that one again")
     assert "run it again" in output["message"]
 
 

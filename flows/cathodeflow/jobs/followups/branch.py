@@ -25,6 +25,9 @@ FINAL_REASONS = frozenset(
 _OF_A_PROGRAM = frozenset({Reason.TIMEOUT, Reason.KILLED, Reason.EXIT_CODE, Reason.OUT_OF_MEMORY, Reason.DISK_FULL})
 """Reading a finished run repeats itself, except where a program that helps with it failed by itself."""
 
+RUN_IT_AGAIN = "; if that is a file of the static run, `cflow resubmit --key CANDIDATE/static` runs that one again"
+"""What is to be done when a branch cannot read its static run; its job does not know which candidate it is of."""
+
 Read = TypeVar("Read")
 
 
@@ -133,8 +136,9 @@ def _read(read: Callable[[], Read]) -> Read:
     except CalculationError as error:
         if error.reason in _OF_A_PROGRAM:
             raise
-        broken = error.reason == Reason.CALCULATION_ERROR
-        raise _UnreadableError(str(error), Reason.BROKEN_OUTPUT.value if broken else error.reason) from error
+        reason = Reason.BROKEN_OUTPUT if error.reason == Reason.CALCULATION_ERROR else Reason(error.reason)
+        remedy = RUN_IT_AGAIN if reason == Reason.BROKEN_OUTPUT else ""
+        raise _UnreadableError(f"{error}{remedy}", reason.value) from error
 
 
 def _made_with(engine: Mapping[str, Any], followups: Mapping[str, Any]) -> dict[str, Any]:
