@@ -18,9 +18,11 @@ SINFO_FORMAT = "%P|%l|%D"
 SACCT_FIELDS = ("JobID", "State", "ExitCode", "NodeList", "ReqMem", "MaxRSS", "JobName")
 
 PENDING = frozenset(
-    {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+    {
+        *("PENDING", "CONFIGURING", "POWER_UP_NODE", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
+        *("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "EXPEDITING"),
+    }
 )
-RUNNING = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
 
 _NEVER = re.compile(
     r"Partition(?:Time|Node)Limit|BadConstraints|Invalid(?:Account|QOS)|(?:QOS|Assoc)Max\w*Per(?:Job|Node)\w*"
@@ -38,6 +40,10 @@ _REASONS = {
     "CANCELLED": Reason.CANCELLED,
     "REVOKED": Reason.CANCELLED,
 }
+ENDED = frozenset({"COMPLETED", "FAILED", *_REASONS})
+"""All others count as running: each version has new words, and a job that lives must not be run a second time. One that
+ended under such a word is found out when squeue lets go of it."""
+
 _OVER_MEMORY_FRACTION = 0.98  # jobacct_gather kills at the limit, having last measured just below or above it
 
 
@@ -81,13 +87,13 @@ class SlurmJob:
 
     @property
     def running(self) -> bool:
-        """Whether it runs, or ends just now."""
-        return self.state in RUNNING
+        """Whether it runs, or ends just now, or is in a state that nobody told us of."""
+        return not self.pending and not self.ended
 
     @property
     def ended(self) -> bool:
         """Whether it is over."""
-        return not self.pending and not self.running
+        return self.state in ENDED
 
     @property
     def waits_in_vain(self) -> bool:
@@ -105,7 +111,7 @@ class SlurmJob:
             return _REASONS[self.state]
         if self.signal:
             return Reason.KILLED
-        return Reason.EXIT_CODE if self.state == "FAILED" else Reason.VANISHED
+        return Reason.EXIT_CODE
 
     def sentence(self) -> str:
         """Say how it ended, for people."""

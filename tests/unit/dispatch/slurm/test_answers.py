@@ -161,7 +161,17 @@ def test_no_text_breaks_the_readers(text: str) -> None:
     parse_sacct(text)
 
 
-def test_an_unknown_state_is_neither_success_nor_life() -> None:
-    job = SlurmJob("1", "EXPLODED")
-    assert job.ended
-    assert job.reason == Reason.VANISHED
+@pytest.mark.parametrize("state", ["EXPLODED", "RECONFIG_FAIL", "UPDATE_DB"])
+def test_a_job_in_an_unknown_state_is_left_alone(state: str) -> None:
+    job = SlurmJob("1", state)
+    assert job.running
+    assert not job.ended
+    assert job.reason is None
+
+
+@pytest.mark.parametrize("state", ["EXPEDITING", "POWER_UP_NODE", "CONFIGURING", "REQUEUED"])
+def test_a_job_whose_node_is_made_ready_or_that_goes_back_to_the_queue_waits(state: str) -> None:
+    job = SlurmJob("1", state)
+    assert job.pending
+    assert not job.running
+    assert not job.ended
