@@ -38,7 +38,7 @@ def clock_ahead_s(project: Project) -> float | None:
     answered = time.time()
     if said is None:
         return None
-    theirs = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
+    theirs: float = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
     return max(began - theirs, 0.0) - max(theirs - answered, 0.0)
 
 
