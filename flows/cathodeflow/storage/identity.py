@@ -45,15 +45,25 @@ def check_identity(project: Project) -> None:
     owner = project.get(PROJECT, PROJECT)
     if owner is not None and said.get(NAME) not in {None, owner["id"]}:
         raise _of_another(project, owner)
-    if said.get("uri") in {None, project.uri}:
-        return
-    # The setting's address in place of the folder's: another name of the same server, or the one before a move.
+    _refuse_left(project, said.get("uri"))
+
+
+def _refuse_left(project: Project, named: str | None) -> None:
+    """Refuse a server that the project was moved away from: by another of its folders, or named by an old setting."""
     mark = project.get(MARKER, MARKER)
-    if mark is not None and mark["state"] == MOVED:
+    if mark is None or mark["state"] != MOVED:
+        return
+    if named == project.uri and mark["folder"] == str(project.folder):
+        return  # a move that was killed just before the folder named the other store
+    if named is not None and named != project.uri:
         raise StoreError(
             f"CATHODEFLOW_STORE_URI names the database that {project.folder} was moved away from ({project.uri}): its "
-            f"documents are in {said['uri']} by now; unset the variable, or name that."
+            f"documents are in {named} by now; unset the variable, or name that."
         )
+    raise StoreError(
+        f"The project was moved away from {project.uri}, to {mark['other']}, by its folder {mark['folder']}: copy "
+        f"{FILE_NAME} from there."
+    )
 
 
 def settle_identity(project: Project) -> str:
@@ -113,7 +123,7 @@ def join(project: Project) -> str:
     Raises
     ------
     StoreError
-        The database holds no project.
+        The database holds no project, or one that was moved away.
     """
     owner = identity_of(project)
     if owner is None and not project.any_matches(CAMPAIGNS, {}):
@@ -121,6 +131,7 @@ def join(project: Project) -> str:
             f"{project.uri} holds no project in the database {project.database_name!r}: correct the address, or start "
             "one there with `cflow launch`."
         )
+    _refuse_left(project, None)
     name = _given(project, owner or uuid.uuid4().hex)
     if not write_project_file(project.folder, project.address, name, anew=True):
         raise StoreError(f"{project.folder} has a {FILE_NAME} already: name another folder.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -307,6 +308,28 @@ def test_the_setting_does_not_lead_back_to_the_server_that_was_left(
         assert open_project(folder).uri == there
     finally:
         new.stop()
+
+
+def test_another_folder_of_a_project_that_was_moved_does_not_go_on_in_the_store_that_was_left(
+    tmp_path: Path, mongo_server: MongoServer
+) -> None:
+    folder, copied, stores = tmp_path / "p", tmp_path / "copied", Stores(mongo_server)
+    uri, new = stores.uri(), stores.uri()
+    create_project(folder, uri)
+    launch(folder, definition())
+    shutil.copytree(folder, copied)
+    assert open_project(copied).campaign_names() == ["trial"]
+    moved(folder, new)
+    for act in (open_project, create_project):
+        with pytest.raises(
+            StoreError, match=rf"moved away from {uri}, to {new}, by its folder .*/p: copy project.json"
+        ):
+            act(copied)
+    (tmp_path / "joined").mkdir()
+    joined = CliRunner().invoke(build_app(None), ["store", "join", str(uri), "-p", str(tmp_path / "joined")])
+    assert "was moved away from" in str(joined.exception)
+    shutil.copy(folder / "project.json", copied / "project.json")
+    assert open_project(copied).uri == new
 
 
 class _Killer(KillAtWrite):
