@@ -72,7 +72,8 @@ def test_it_goes_on_when_the_store_is_there_again(failing: Site, monkeypatch: py
     assert "is running" in failing.operator.post(f"/campaigns/{SEEN}/resume").text
 
 
-def test_a_store_that_cannot_be_opened_is_not_asked_by_each_request(failing: Site):
+def test_a_store_that_cannot_be_opened_is_not_asked_by_each_request(failing: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(served, "ASK_AGAIN_S", 3600.0)
     name_a_store(failing.project.folder, AWAY)
     first = failing.operator.get("/").text
     (failing.project.folder / FILE_NAME).write_text(json.dumps({"store": "mongodb", "uri": "mongodb://127.0.0.1:2/x"}))
