@@ -166,11 +166,13 @@ def undo_resubmission(project: Project, name: str, on_progress: Callable[[int, i
     from cathodeflow.dispatch.loadable import require_loadable
 
     made: list[Undone] = []
-    total = sum(len(details["keys"]) for details in _batches(project, name))
-    while True:
-        with alone(project, name) as intent:
-            if made and not _is_left(project, name, made[0].number):
-                break
+    total = 0
+    while not made or _is_left(project, name, made[0].number):
+        with alone(project, name) as intent:  # which also delivers what a kill has kept from the log
+            if not made:
+                total = sum(len(details["keys"]) for details in _batches(project, name))
+            elif not _is_left(project, name, made[0].number):
+                break  # another person was quicker
             work = _work(project, name, last_resubmission(project, name)["details"])
             require_loadable(project, [fw_id for fw_ids in work["fw_ids"] for fw_id in fw_ids])
             intent.note(work)

@@ -135,6 +135,16 @@ def test_an_undo_that_was_killed_between_batches_is_said_again(
     assert final_documents(stopped) == documents
 
 
+def test_a_resubmission_whose_line_a_kill_has_kept_from_the_log_is_taken_back_too(stopped: Project) -> None:
+    documents, keys = final_documents(stopped), keys_of(stopped)
+    resubmit(stopped, "trial", select(keys=keys[:1]))
+    line = stopped.database["events"].find_one({"kind": resubmission.RESUBMITTED})
+    stopped.database["events"].delete_one({"_id": line["_id"]})
+    stopped.database["campaigns"].update_one({"_id": "trial"}, {"$push": {"undelivered_events": line}})
+    assert undo_resubmission(stopped, "trial").taken_back == (keys[0],)
+    assert final_documents(stopped) == documents
+
+
 def test_jobs_that_fail_again_meanwhile_are_run_again_once(stopped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FAILING, "-Na1- -Na2- -Na3-")
     keys, real = keys_of(stopped), resubmission.carry_out
