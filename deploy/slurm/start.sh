@@ -76,7 +76,7 @@ if [ ! -d "$folder/db/mysql" ]; then
     mariadb-install-db "${here[@]}" --auth-root-authentication-method=normal --skip-test-db >"$folder/logs/install.out" 2>&1
 fi
 spawn mariadbd mariadbd "${here[@]}" --bind-address=127.0.0.1 --port="$database" --socket="$run/mysql.sock" \
-    --pid-file="$run/mysql.pid" --innodb-buffer-pool-size=64M
+    --pid-file="$run/mysql.pid" --innodb-buffer-pool-size=64M --loose-innodb-snapshot-isolation=OFF
 until_ready mariadbd mariadb-admin --no-defaults --socket="$run/mysql.sock" ping
 mariadb --no-defaults --user=root --socket="$run/mysql.sock" --execute="
     create database if not exists slurm_acct_db;
@@ -141,7 +141,7 @@ CONF
 spawn slurmdbd slurmdbd -D
 until_ready slurmdbd sacctmgr --noheader show cluster
 sacctmgr --immediate add cluster one_node >/dev/null 2>&1 || true # there already, from the last start
-spawn slurmctld slurmctld -D
+spawn slurmctld slurmctld -i -D
 until_ready slurmctld scontrol ping
 spawn slurmd slurmd -D -N "$node"
 is_up() {
