@@ -41,6 +41,10 @@ CELL = Structure(
     ],
 )
 METAL = Structure(Lattice.cubic(3.0), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+# The model's bands overlap by 1.2 * 3/4 - 1.6 (3.04 - 2.54) = 0.1 eV, and its hybrid opens them by 0.5 eV.
+OPENED = Structure(
+    Lattice.cubic(3.2), ["Au", "N", "Au", "Au"], [[0.5, 0.5, 0], [0, 0, 0.02], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+)
 BRANCHES = ["pdos", "gap", "bonding", "bader", "density_difference"]
 ENGINE = {"name": "rehearsal", "model": "pair", "parameters": {}}
 OVERRIDES = {"static.kpoints.grid": [2, 2, 2], "static.incar.NEDOS": 801}
@@ -348,8 +352,41 @@ def test_a_metal_has_no_hybrid_gap_and_no_working_ions(tmp_path: Path) -> None:
     assert gap.outcome == "done"
     assert gap.gap.pbe.is_metal
     assert (gap.gap.pbe.gap, gap.gap.hybrid, gap.presets) == (0, None, [])
-    assert "metal" in gap.message
+    assert "overlap by 2.00 eV, not by less than 1 eV: no hybrid run was made" in gap.message
+    assert not (Path(gap.folder) / "hybrid").exists()
     for branch, words in (("bonding", "no bonds"), ("density_difference", "no two parts")):
         lost = record(branch, outputs[branch])
         assert (lost.outcome, lost.reason) == ("quarantined", "prerequisite_failed")
         assert words in lost.message
+
+
+def test_the_hybrid_opens_a_gap_where_bands_overlap_by_little(tmp_path: Path) -> None:
+    outputs = outputs_of(flow_of(OPENED, ["gap"]), tmp_path / "jobs")
+    gap = record("gap", outputs["gap"])
+    assert (gap.outcome, gap.presets) == ("done", ["s0_hse_band_edges"]), gap.message
+    assert (gap.gap.pbe.functional, gap.gap.pbe.is_metal, gap.gap.pbe.gap) == ("PBE", True, 0)
+    assert gap.gap.hybrid.gap == pytest.approx(0.5 - 0.1, abs=2e-6)
+    assert not gap.gap.hybrid.is_metal
+    assert not gap.gap.hybrid.is_direct
+    assert gap.message.startswith("PBE finds a metal whose bands overlap by 0.10 eV; HSE06 finds a gap of 0.40 eV")
+    ran = inputs_of(Path(gap.folder) / "hybrid", tmp_path / "hybrid")
+    assert (ran.incar.integer("ISMEAR"), ran.incar.switch("LHFCALC")) == (0, True)  # tetrahedra take no such points
+    # The mesh alone has weight, and so makes the density and the Fermi level; both edges of the metal are looked at.
+    assert np.abs(ran.kpoints.points) == pytest.approx(np.array([[0, 0, 0], [0.5, 0, 0]]))
+    assert (ran.kpoints.weights > 0).tolist() == [True, False]
+
+
+def test_a_metal_whose_hybrid_run_does_not_converge_keeps_what_the_static_run_found(tmp_path: Path) -> None:
+    # Each time that custodian starts the hybrid run anew NELM is too small again; the static run converges in as many.
+    never = {"static.incar.NELM": 60, "hybrid.incar.NELM": 2}
+    outputs = outputs_of(flow_of(OPENED, ["gap"], overrides=OVERRIDES | never), tmp_path / "jobs")
+    gap = record("gap", outputs["gap"])
+    assert (gap.outcome, gap.reason, gap.presets) == ("done", None, ["s0_hse_band_edges"]), gap.message
+    assert gap.gap.pbe.is_metal
+    assert (gap.gap.hybrid, gap.gap.no_hybrid) == (None, "not converged")
+    assert gap.message.startswith("PBE finds a metal whose bands overlap by 0.10 eV, and the hybrid run")
+    assert "did not converge" in gap.message
+    assert any("Unconverged" in done.errors for done in gap.interventions)
+    assert {override.key: override.value for override in gap.overrides}["hybrid.incar.NELM"] == 2
+    folder = Path(gap.folder) / "hybrid"
+    assert not list(folder.glob("CHGCAR*")) + list(folder.glob("WAVECAR*"))

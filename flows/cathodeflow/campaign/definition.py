@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cathodeflow.records.followup import HYBRID_OVERLAP
 from cathodeflow.records.outcomes import Branch, JobKind
 
 D_BLOCK = "d-block"
@@ -182,6 +183,12 @@ class FollowUpsDefinition(Section):
     )
     static_preset: str = Field("s0_static", description="Of the static run that all of them read.")
     hybrid_preset: str = Field("s0_hse_band_edges", description="Of the run at the band edges that gives the gap.")
+    hybrid_overlap: float = Field(
+        HYBRID_OVERLAP,
+        ge=0,
+        description="A metal whose bands overlap by less gets a hybrid run too, which may open a gap; 0: none does.",
+        json_schema_extra={"unit": "eV"},
+    )
     overrides: dict[str, Any] = Field(
         {}, description="Single keys of the presets that are changed, such as `static.kpoints.grid: [2, 2, 2]`."
     )

@@ -213,7 +213,10 @@ def _basis(rows: tuple[DftRow, ...], unit: UnitCosts) -> str:
 
 
 def _assumptions(definition: CampaignDefinition, cores: int) -> tuple[str, ...]:
-    bounds = "Validation and follow-ups are upper bounds: nothing was labelled before, and every candidate has a gap."
+    bounds = (
+        "Validation and follow-ups are upper bounds: nothing was labelled before, and every candidate gets its hybrid "
+        "run, those too whose bands overlap too far for one."
+    )
     if definition.engine.name == "rehearsal":
         return (
             "Stand-ins take seconds, stated per kind of run until some are measured here; one processor each.",

@@ -159,12 +159,14 @@ def measured_dft_costs(project: Project, definition: CampaignDefinition, working
             price_of(definition, RELAXATION, crystal, working_ion, cores),
         )
     # Curves and densities, most of a record, are left where they are.
-    wanted = ("campaign", "key", "branch", "wall_s", "cores")
-    for found in project.database[FOLLOW_UPS].find({"outcome": Outcome.DONE.value}, dict.fromkeys(wanted, 1)):
+    told = ("campaign", "key", "branch", "wall_s", "cores", "presets")
+    for found in project.database[FOLLOW_UPS].find({"outcome": Outcome.DONE.value}, dict.fromkeys(told, 1)):
         known = cells.get((found["campaign"], found["key"]))
         if known is None:
             continue  # of another engine
         branch = Branch(found["branch"])
+        if branch == Branch.GAP and not found.get("presets"):
+            continue  # a metal without a hybrid run says nothing of what one costs
         crystal, cores = known[0], found.get("cores") or known[1]
         _note(ratios, branch.value, found["wall_s"] * cores, price_of(definition, branch, crystal, working_ion, cores))
     return {kind: _calibration(values) for kind, values in ratios.items()}

@@ -9,6 +9,10 @@ from cathodeflow.records.document import Document, Part
 from cathodeflow.records.label import Origin
 from cathodeflow.records.outcomes import Branch, Outcome, Reason
 
+HYBRID_OVERLAP = 1.0
+"""eV; PBE(+U) makes gaps of transition metal oxides too small by about as much, so that a cell whose bands overlap by
+less may have one with HSE06 (S0 section 3.5 has gaps of 0.2 to 0.6 eV)."""
+
 
 def follow_up_key(candidate: str, branch: Branch) -> str:
     """Return the key of a branch's job and of its record."""
@@ -121,11 +125,14 @@ class GapResult(Part):
     pbe : EdgesPart
         Of the static run.
     hybrid : EdgesPart or None
-        None where the former finds a metal: there are no band edges to compute.
+        None where the former finds a metal that no functional opens, or where the run on a metal did not converge.
+    no_hybrid : str
+        Why there is none; empty in records older than this field.
     """
 
     pbe: EdgesPart
     hybrid: EdgesPart | None
+    no_hybrid: str = ""
 
 
 class BondPart(Part):

@@ -257,7 +257,7 @@ def gap_rows(structure: ElectronicStructure) -> list[dict[str, Any]]:
                 "level": level,
                 "functional": functional,
                 "pbe": f"{number(gap.pbe.gap)}{own}",
-                "hybrid": number(gap.hybrid.gap) if gap.hybrid is not None else "not run: no gap to refine",
+                "hybrid": number(gap.hybrid.gap) if gap.hybrid is not None else gap.no_hybrid or "not run: a metal",
                 "kind": "metal" if edges.is_metal else "direct" if edges.is_direct else "indirect",
                 "vbm": _edge_text(edges.vbm),
                 "cbm": _edge_text(edges.cbm),

@@ -185,6 +185,18 @@ def test_costs_are_measured_per_kind_and_never_across_engines(project: Project, 
     assert of_rehearsal["relaxation"].ratio == pytest.approx(3.0 / price_of(rehearsed, "relaxation", *_any(project)))
 
 
+def test_a_metal_without_a_hybrid_run_says_nothing_of_what_one_costs(project: Project, wanted: CampaignDefinition):
+    structure = Crystal.model_validate(
+        project.database["labels"].find_one({"key": "k0"})["relaxation"]["crystal"]
+    ).to_structure()
+    costs = {"k0": 2 * price_of(wanted, "gap", structure, "Na", 16) / 16, "k1": 1.0}
+    for key, presets in (("k0", ["s0_hse_band_edges"]), ("k1", [])):
+        found = {"campaign": "trial", "key": key, "branch": "gap", "outcome": "done", "wall_s": costs[key]}
+        project.database["follow_ups"].insert_one({"_id": f"trial/{key}/gap", "presets": presets, **found})
+    gap = measured_dft_costs(project, wanted, "Na")["gap"]
+    assert (gap.ratio, gap.count) == (pytest.approx(2.0), 1)
+
+
 def _any(project: Project) -> tuple[Any, str, int]:
     crystal = project.database["labels"].find_one({"key": "r"})["relaxation"]["crystal"]
     return Crystal.model_validate(crystal).to_structure(), "Na", 1

@@ -3,12 +3,16 @@
 It claims nothing about a crystal. It is stated in full so that whoever reads the files can check that he found what was
 put in:
 
-- **gap**: ``max(0, 1.6 Δχ - 1.2 d)`` eV, Δχ the mean Pauling electronegativity of the atoms above 2.56 minus that of
-  the others, d the share of atoms with an open d shell; 0 without atoms of both kinds. LDAU adds 0.05 times the largest
-  U; a hybrid (LHFCALC) then multiplies a gap above 0 by 1.35 and adds 0.5 eV.
+- **gap**: ``1.6 Δχ - 1.2 d`` eV, Δχ the mean Pauling electronegativity of the atoms above 2.56 minus that of the
+  others, d the share of atoms with an open d shell; -2 without atoms of both kinds. LDAU adds 0.05 times the largest U;
+  a hybrid (LHFCALC) then multiplies a gap above 0 by 1.35 and adds 0.5 eV to any. Below 0 it is a metal's: bands
+  overlap by so much, and a hybrid opens an overlap that is below 0.5 eV.
 - **bands**: each is one orbital of one atom, at ``level + dispersion``. Below the gap ``-0.3 (1 - c(k)) / 2`` eV with
   ``c`` the mean of cos 2πk_i, so that the highest is at Γ; above it ``+0.4 (1 + cos 2πk_1) / 2``, so that the lowest is
-  at k_1 = 1/2. The gap is indirect and equals the stated one on a mesh that holds both points.
+  at k_1 = 1/2. The gap is indirect and equals the stated one on a mesh that holds both points. An overlap above 0.2 eV
+  widens both in proportion, so that it too is found on a mesh that holds (1/2, 1/2, 1/2) as well.
+- **occupations**: each spin channel fills its lowest states on the mesh, as many as without an overlap; points without
+  weight up to the channel's last state.
 - **levels**: s, p and d levels of electronegative atoms at -18, -3 and +12 eV, of the others +5, +7 and -1 eV (open d
   shell; +9 else), closed cores at -30 eV, each atom shifted by 0.01 eV times its place in the cell, d levels by half
   the atom's moment, up for the minority spin. They are filled from the bottom, then those filled are shifted until the
@@ -27,6 +31,8 @@ from cathodeflow.calculators.rehearsal.inputs import VaspInputs
 
 ELECTRONEGATIVE = 2.56
 VALENCE_WIDTH, CONDUCTION_WIDTH = 0.3, 0.4  # eV
+NARROW_OVERLAP = 0.2  # eV, that these widths can show
+METALLIC = -2.0  # eV, the gap without atoms of both kinds
 PROJECTED = 0.9
 TRANSFER = 0.4  # e per unit of Pauling's scale
 ORBITALS = ("s", "py", "pz", "px", "dxy", "dyz", "dz2", "dxz", "x2-y2")
@@ -44,7 +50,7 @@ class Bands:
     energies : ndarray of shape (n_spins, n_kpoints, n_bands)
         eV, rising with the band's number at each k-point.
     occupations : ndarray, same shape
-        0 or 1.
+        0 to 1.
     atoms, orbitals : ndarray of shape (n_spins, n_kpoints, n_bands)
         Which atom and which of `ORBITALS` a band is; -1 for bands beyond all orbitals.
     fermi : float
@@ -59,17 +65,18 @@ class Bands:
 
 
 def gap(inputs: VaspInputs) -> float:
-    """Return the gap that the model gives these inputs, eV."""
+    """Return the gap that the model gives these inputs, eV; below 0 bands overlap by so much."""
     chi = electronegativities(inputs)
     negative = chi > ELECTRONEGATIVE
     if negative.all() or not negative.any():
-        return 0.0
-    contrast = chi[negative].mean() - chi[~negative].mean()
-    width = max(0.0, 1.6 * contrast - 1.2 * _open_shells(inputs).mean())
-    if inputs.incar.switch("LDAU") and width > 0:
+        width = METALLIC
+    else:
+        contrast = chi[negative].mean() - chi[~negative].mean()
+        width = 1.6 * contrast - 1.2 * _open_shells(inputs).mean()
+    if inputs.incar.switch("LDAU"):
         width += 0.05 * max(inputs.incar.numbers("LDAUU"), default=0.0)
-    if inputs.incar.switch("LHFCALC") and width > 0:
-        width = 1.35 * width + 0.5
+    if inputs.incar.switch("LHFCALC"):
+        width = (1.35 * width if width > 0 else width) + 0.5
     return float(width)
 
 
@@ -143,8 +150,9 @@ def bands(inputs: VaspInputs, site_moments: np.ndarray) -> Bands:
     count, width = number_of_bands(inputs), gap(inputs)
     points = inputs.kpoints.points
     waves = np.cos(2 * np.pi * points)
-    valence = -VALENCE_WIDTH * (1 - waves.mean(axis=1)) / 2
-    conduction = CONDUCTION_WIDTH * (1 + waves[:, 0]) / 2
+    wider = max(1.0, -width / NARROW_OVERLAP)
+    valence = -wider * VALENCE_WIDTH * (1 - waves.mean(axis=1)) / 2
+    conduction = wider * CONDUCTION_WIDTH * (1 + waves[:, 0]) / 2
     shape = (inputs.spins, len(points), count)
     energies, occupations = np.empty(shape), np.zeros(shape)
     atoms, orbitals = np.empty(shape, dtype=int), np.empty(shape, dtype=int)
@@ -166,7 +174,27 @@ def bands(inputs: VaspInputs, site_moments: np.ndarray) -> Bands:
         if inputs.spins == 1 and round(inputs.electrons) % 2:
             occupations[spin, :, filled - 1] = 0.5
         atoms[spin], orbitals[spin] = atom, orbital
+        if width < 0:
+            held = float(occupations[spin, 0].sum())
+            order = np.argsort(energies[spin], axis=1, kind="stable")
+            energies[spin] = np.take_along_axis(energies[spin], order, axis=1)
+            atoms[spin], orbitals[spin] = atom[order], orbital[order]
+            occupations[spin] = _lowest(energies[spin], inputs.kpoints.weights, held)
     return Bands(energies, occupations, atoms, orbitals, FERMI_SHARE * width)
+
+
+def _lowest(energies: np.ndarray, weights: np.ndarray, electrons: float) -> np.ndarray:
+    """Fill the lowest states of a mesh with so many electrons of one spin, each point's in the share of its weight."""
+    share = np.broadcast_to((weights / weights.sum())[:, None], energies.shape)
+    order = np.argsort(energies, axis=None, kind="stable")
+    room = share.ravel()[order]
+    before = np.concatenate([[0.0], np.cumsum(room)[:-1]])
+    # Rounding leaves a state of no more than 1e-9 on either side.
+    filled = np.clip((electrons - before) / np.where(room > 0, room, 1.0), 0.0, 1.0).round(9)
+    filled = np.where(room > 0, filled, electrons - before > 1e-9)
+    result = np.empty(energies.size)
+    result[order] = filled
+    return result.reshape(energies.shape)
 
 
 def _levels(

@@ -100,9 +100,8 @@ def run_static(
     brought = []
     if density_from is not None:
         brought.append(bring(density_from, "CHGCAR", folder))
-    earlier = [launch / folder.name for launch in chain_of(folder.parent)[1:]]
-    before = [done for one in reversed(earlier) for done in interventions_in(one)]
-    if earlier:
+    before, earlier_s = attempts_before(folder)
+    if earlier := _earlier(folder):
         bring_orbitals(earlier[0], folder)
     maker = _maker(preset, band_edges, programs)
     undecorated: Any = getattr(PresetStaticMaker.make, "original")  # noqa: B009 - jobflow adds it
@@ -118,8 +117,19 @@ def run_static(
         moments=moments,
         total_moment=total,
         interventions=(*before, *interventions_of(document)),
-        earlier_s=sum(seconds_of(one) for one in earlier if one.is_dir()),
+        earlier_s=earlier_s,
     )
+
+
+def attempts_before(folder: Path) -> tuple[tuple[Intervention, ...], float]:
+    """Return what custodian did in the attempts that a run goes on from, and what they took, s."""
+    earlier = _earlier(folder)
+    done = tuple(done for one in reversed(earlier) for done in interventions_in(one))
+    return done, sum(seconds_of(one) for one in earlier if one.is_dir())
+
+
+def _earlier(folder: Path) -> list[Path]:
+    return [launch / folder.name for launch in chain_of(folder.parent)[1:]]
 
 
 def _maker(preset: VaspPreset, band_edges: Sequence[KPoint], programs: Programs) -> PresetStaticMaker:

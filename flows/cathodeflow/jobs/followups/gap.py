@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow.core.job import job
 
+from cathodeflow.errors import CalculationError
 from cathodeflow.jobs.followups.branch import (
     Found,
     branch_output,
@@ -15,10 +16,11 @@ from cathodeflow.jobs.followups.branch import (
     preset_for,
     static_folder,
 )
-from cathodeflow.records.followup import EdgesPart
-from cathodeflow.records.outcomes import Branch
+from cathodeflow.records.followup import HYBRID_OVERLAP, EdgesPart
+from cathodeflow.records.outcomes import Branch, Reason
 
 if TYPE_CHECKING:
+    from cathodeflow.calculators.vasp.preset import VaspPreset
     from cathodeflow.science.electronic.band_edges import BandEdge, BandEdges
 
 HYBRID_FOLDER = "hybrid"
@@ -33,8 +35,10 @@ def gap(
 ) -> dict[str, Any]:
     """Compute the gap with HSE06 where the static run has its band edges.
 
-    The hybrid run starts from the static run's density. A cell that the static run finds to be a metal has no edges to
-    compute: its gap is that of the static run, zero, and no hybrid run is made.
+    The hybrid run starts from the static run's density. A cell that the static run finds to be a metal gets one where
+    its bands overlap by less than ``hybrid_overlap`` and each channel fills about a whole number of them: there the
+    hybrid may open a gap. Otherwise its gap is that of the static run, zero, and so it is where the run on a metal does
+    not converge.
 
     Parameters
     ----------
@@ -115,35 +119,90 @@ def _hybrid(
     from cathodeflow.jobs.followups.static import functional_of
     from cathodeflow.records.crystal import Crystal
     from cathodeflow.records.followup import GapResult
-    from cathodeflow.science.electronic.band_edges import hybrid_k_points
+    from cathodeflow.science.electronic.band_edges import hybrid_k_points, may_open
 
     below = EdgesPart.model_validate(static["static"]["edges"])
-    if edges.is_metal:
-        said = f"{below.functional} finds a metal, which has no band edges: no hybrid run was made"
-        return Found(GapResult(pbe=below, hybrid=None), message=said)
+    limit = float(followups.get("hybrid_overlap", HYBRID_OVERLAP))  # workflows written before it lack it
+    if not may_open(edges, limit):
+        return _metal(edges, below, limit)
     structure = Crystal.model_validate(crystal).to_structure()
     preset = preset_for("hybrid", followups)
     programs = programs_of(engine)
-    with programs.available():
-        run = run_static(
-            structure,
-            preset,
-            Path.cwd() / HYBRID_FOLDER,
-            programs,
-            band_edges=hybrid_k_points([edges]).tolist(),
-            density_from=static_folder(static),
-        )
+    try:
+        with programs.available():
+            run = run_static(
+                structure,
+                preset,
+                Path.cwd() / HYBRID_FOLDER,
+                programs,
+                band_edges=hybrid_k_points([edges]).tolist(),
+                density_from=static_folder(static),
+            )
+    except CalculationError as error:
+        if not edges.is_metal or error.reason != Reason.NOT_CONVERGED:
+            raise
+        return _unconverged(edges, below, preset, error)
     remove(run.folder, "WAVECAR")  # nothing starts from it once the run is done
     above = edges_part(run.folder, functional_of(structure, preset))
     moments = static["static"].get("total_magnetization"), run.total_moment
+    said = _on_opening(edges, below, above), _on_moments((below.functional, above.functional), moments)
     return Found(
         GapResult(pbe=below, hybrid=above),
-        message=_on_moments((below.functional, above.functional), moments),
+        message="; ".join(filter(None, said)),
         presets=(preset.name,),
         overrides=overrides_of(preset, "hybrid"),
         interventions=run.interventions,
         earlier_s=run.earlier_s,
     )
+
+
+def _metal(edges: BandEdges, below: EdgesPart, limit: float) -> Found:
+    """Return the gap of a metal with any functional."""
+    from cathodeflow.records.followup import GapResult
+    from cathodeflow.science.electronic.band_edges import WHOLE
+
+    if edges.from_whole > WHOLE:
+        why = f"whose number of filled bands is {edges.from_whole:.2f} from whole"
+    else:
+        why = f"whose bands overlap by {edges.overlap:.2f} eV, not by less than {limit:g} eV"
+    said = f"{below.functional} finds a metal {why}: no hybrid run was made"
+    return Found(GapResult(pbe=below, hybrid=None, no_hybrid="not run: a metal"), message=said)
+
+
+def _unconverged(edges: BandEdges, below: EdgesPart, preset: VaspPreset, error: CalculationError) -> Found:
+    """Return what the static run says of a metal whose hybrid run did not converge.
+
+    The exchange of a metal at few k-points may have no ground state to converge to, which is no fault of the candidate.
+    """
+    from cathodeflow.calculators.vasp.results import interventions_in
+    from cathodeflow.calculators.vasp.run_files import remove
+    from cathodeflow.calculators.vasp.static import attempts_before
+    from cathodeflow.records.followup import GapResult
+
+    folder = Path.cwd() / HYBRID_FOLDER
+    before, earlier_s = attempts_before(folder)
+    for name in ("WAVECAR", "CHGCAR"):  # gigabytes, and a copy of the static run's
+        remove(folder, name)
+    return Found(
+        GapResult(pbe=below, hybrid=None, no_hybrid="not converged"),
+        message=f"{_overlapping(edges, below)}, and the hybrid run that may open a gap did not converge: {error}",
+        presets=(preset.name,),
+        overrides=overrides_of(preset, "hybrid"),
+        interventions=(*before, *interventions_in(folder)),
+        earlier_s=earlier_s,
+    )
+
+
+def _on_opening(edges: BandEdges, below: EdgesPart, above: EdgesPart) -> str:
+    """Say what the hybrid makes of a metal; nothing of others."""
+    if not edges.is_metal:
+        return ""
+    verdict = "a metal too" if above.is_metal else f"a gap of {above.gap:.2f} eV at the k-points that it looks at"
+    return f"{_overlapping(edges, below)}; {above.functional} finds {verdict}"
+
+
+def _overlapping(edges: BandEdges, below: EdgesPart) -> str:
+    return f"{below.functional} finds a metal whose bands overlap by {edges.overlap:.2f} eV"
 
 
 def _on_moments(functionals: tuple[str, str], moments: tuple[float | None, float | None]) -> str:

@@ -13,6 +13,8 @@ from cathodeflow.errors import CalculationError
 
 KPoints = Literal["all", "weighted", "zero_weight"]
 """Which k-points may carry an edge: all, those of the mesh, or those added with no weight."""
+WHOLE = 0.25
+"""Bands; a channel whose number of filled ones is farther from whole has a band that is partly filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class BandEdges:
         Whether both edges are reached at one k-point, whatever their spin. False for a metal.
     channel_gaps : tuple of (float or None)
         eV, per spin channel; negative where the channel's bands overlap, None where it lacks filled or empty bands.
+    from_whole : float
+        How far a channel's number of filled bands is from a whole number at most.
     """
 
     vbm: BandEdge
@@ -68,6 +72,7 @@ class BandEdges:
     is_metal: bool
     is_direct: bool
     channel_gaps: tuple[float | None, ...]
+    from_whole: float
 
 
 def band_edges(
@@ -143,7 +148,27 @@ def band_edges(
         is_metal=is_metal,
         is_direct=bool(_shared_points(vbm, cbm)) and not is_metal,
         channel_gaps=tuple(channel_gaps),
+        from_whole=float(np.abs(mean - filled).max()),
     )
+
+
+def may_open(edges: BandEdges, least_overlap: float) -> bool:
+    """Tell whether another functional may find a gap where these edges were found.
+
+    Parameters
+    ----------
+    edges : BandEdges
+        Of a functional that makes gaps too small.
+    least_overlap : float
+        eV; bands that overlap by this or more are of a metal with any functional.
+
+    Returns
+    -------
+    bool
+        True of an insulator; of a metal where its bands overlap by less and each channel fills a whole number of them
+        within a quarter. Where it does not, a band that is partly filled stays so however far bands move apart.
+    """
+    return not edges.is_metal or (edges.overlap < least_overlap and edges.from_whole <= WHOLE)
 
 
 def hybrid_k_points(edges: Sequence[BandEdges], *, all_equivalent: bool = False) -> NDArray[np.float64]:
@@ -222,7 +247,7 @@ def _is_fractional(
     At a single k-point a half-filled level meets the rounded average; smearing across a gap moves less than a quarter.
     """
     counts = (filling[:, weight > 0] > limit).sum(axis=2)
-    return bool((counts != filled[:, None]).any() or (np.abs(mean - filled) > limit / 2).any())
+    return bool((counts != filled[:, None]).any() or (np.abs(mean - filled) > WHOLE).any())
 
 
 def _checked(

@@ -88,8 +88,11 @@ def test_compositions_without_u_are_not_said_to_have_one(contents: ReportContent
     assert not any("(" in row["pbe"] for row in gap_rows(electronic_structure(contents)))
 
 
-def test_a_metal_stands_at_zero_without_a_hybrid(contents: ReportContents) -> None:
-    metal = GapResult(pbe=followup_factories.edges("PBE+U", 0.0), hybrid=None)
+@pytest.mark.parametrize(
+    ("kept", "told"), [("not converged", "not converged"), ("", "not run: a metal")], ids=["new", "older record"]
+)
+def test_a_metal_stands_at_zero_without_a_hybrid(kept: str, told: str, contents: ReportContents) -> None:
+    metal = GapResult(pbe=followup_factories.edges("PBE+U", 0.0), hybrid=None, no_hybrid=kept)
     changed = [
         record.model_copy(update={"gap": metal}) if record.branch == Branch.GAP and record.level == "Na1" else record
         for record in contents.follow_ups
@@ -101,6 +104,7 @@ def test_a_metal_stands_at_zero_without_a_hybrid(contents: ReportContents) -> No
     figure = band_gap(found, {})
     assert set(points(figure, "PBE+U", 0).values()) == {0.0}
     assert points(figure, "HSE06 at the band edges", 0) == {}
+    assert {row["hybrid"] for row in gap_rows(found) if row["level"] == "Na1"} == {told}
 
 
 def test_published_gaps_are_marked_with_their_range(structure: ElectronicStructure) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cathodeflow.errors import CalculationError
-from cathodeflow.science.electronic.band_edges import band_edges, hybrid_k_points
+from cathodeflow.science.electronic.band_edges import band_edges, hybrid_k_points, may_open
 
 POINTS = np.array([[0, 0, 0], [0.25, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0.5]], dtype=float)
 WEIGHTS = np.array([1, 2, 2, 1], dtype=float)
@@ -124,6 +124,31 @@ def test_a_metal_has_no_gap_but_edges_for_the_hybrid():
     assert (found.gap, found.is_direct) == (0.0, False)
     assert found.overlap == pytest.approx(0.4)
     assert hybrid_k_points([found]).tolist() == [[0, 0, 0], [-0.5, -0.5, -0.5]]
+
+
+@pytest.mark.parametrize(("overlap", "opens"), [(0.4, True), (0.99, True), (1.01, False), (3.0, False)])
+def test_another_functional_may_open_a_metal_whose_bands_overlap_by_little(overlap, opens):
+    _, occupations = insulator()
+    filled, empty = np.array([0.0, -5, -5, -5]), np.array([5.0, 5, 5, -overlap])
+    found = band_edges(np.stack([filled - 9, filled, empty, empty + 9], axis=1)[None], occupations, POINTS, WEIGHTS)
+    assert found.is_metal
+    assert found.overlap == pytest.approx(overlap)
+    assert may_open(found, 1.0) is opens
+    assert not may_open(found, 0.0)
+
+
+def test_bands_that_are_partly_filled_stay_so_however_little_they_overlap():
+    energies, occupations = insulator(gap=-0.1, vbm_at=0, cbm_at=3, spins=2)
+    occupations[0, :, 2] += 0.3  # of the up channel, from the down channel
+    occupations[1, :, 1] -= 0.3
+    found = band_edges(energies, occupations, POINTS, WEIGHTS)
+    assert found.from_whole == pytest.approx(0.3)
+    assert not may_open(found, 1.0)
+
+
+def test_an_insulator_needs_no_opening():
+    energies, occupations = insulator(gap=2.0)
+    assert may_open(band_edges(energies, occupations, POINTS, WEIGHTS), 0.0)
 
 
 def test_a_half_filled_band_is_a_metal_even_where_the_mesh_leaves_a_space():
