@@ -181,6 +181,7 @@ def _check_engine(loaded: DefinitionFile) -> None:
 def _check_followups(loaded: DefinitionFile) -> None:
     """Refuse follow-ups of an engine without electrons, and presets or overrides that do not exist."""
     from cathodeflow.calculators.vasp.preset import load_preset
+    from cathodeflow.jobs.followups.branch import preset_for, with_shared
 
     section, engine = loaded.definition.followups, loaded.definition.engine.name
     if section.branches and engine not in PROGRAMS:
@@ -205,12 +206,10 @@ def _check_followups(loaded: DefinitionFile) -> None:
             load_preset(names[role], {name: value})
         except DefinitionError as error:
             raise loaded.refusal(location, str(error)) from error
-    for role, preset in names.items():
-        together = {
-            key.partition(".")[2]: value for key, value in section.overrides.items() if key.startswith(f"{role}.")
-        }
+    together = with_shared(section.model_dump(), loaded.definition.engine.model_dump())
+    for role in names:
         try:
-            load_preset(preset, together)
+            preset_for(role, together)
         except DefinitionError as error:  # each is allowed, not both
             raise loaded.refusal(("followups", "overrides"), str(error)) from error
 

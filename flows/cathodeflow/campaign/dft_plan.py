@@ -310,11 +310,16 @@ class _Pricing:
     def _preset(self, role: str, needed: Mapping[str, Any] | None = None) -> VaspPreset:
         from cathodeflow.jobs.followups.branch import preset_for
 
-        return preset_for(role, self.definition.followups.model_dump(), needed)
+        return preset_for(role, self._followups(), needed)
+
+    def _followups(self) -> dict[str, Any]:
+        from cathodeflow.jobs.followups.branch import with_shared
+
+        return with_shared(self.definition.followups.model_dump(), self.definition.engine.model_dump())
 
     def _static(self, structure: Structure, cell: Cell) -> tuple[VaspPreset, Run]:
         from cathodeflow.jobs.followups.static import needed_overrides
 
-        needed = needed_overrides(structure, self.definition.followups.model_dump())
+        needed = needed_overrides(structure, self._followups())
         preset = self._preset("static", needed)
         return preset, run_of(preset, cell)

@@ -112,7 +112,7 @@ def presets_of(definition: CampaignDefinition) -> Iterator[VaspPreset]:
         One does not exist, or an override does not fit it.
     """
     from cathodeflow.calculators.vasp.parameters import read_parameters
-    from cathodeflow.calculators.vasp.preset import load_preset
+    from cathodeflow.jobs.followups.branch import ROLES, preset_for, with_shared
 
     parameters = read_parameters(definition.engine.parameters)
     yield parameters.preset
@@ -120,12 +120,10 @@ def presets_of(definition: CampaignDefinition) -> Iterator[VaspPreset]:
     followups = definition.followups
     if not followups.branches:
         return
-    for role, name in (("static", followups.static_preset), ("hybrid", followups.hybrid_preset)):
-        changes = {
-            key.partition(".")[2]: value for key, value in followups.overrides.items() if key.startswith(f"{role}.")
-        }
+    section = with_shared(followups.model_dump(), definition.engine.model_dump())
+    for role in ROLES:
         if role == "static" or "gap" in followups.branches:
-            yield load_preset(name, changes)
+            yield preset_for(role, section)
 
 
 def _lack(finding: Finding, definition: CampaignDefinition) -> Lack | None:

@@ -10,6 +10,7 @@ from jobflow.core.job import Job
 
 from cathodeflow.jobs.followups.bader import bader
 from cathodeflow.jobs.followups.bonding import bonding
+from cathodeflow.jobs.followups.branch import with_shared
 from cathodeflow.jobs.followups.density_difference import density_difference
 from cathodeflow.jobs.followups.gap import gap
 from cathodeflow.jobs.followups.pdos import pdos
@@ -24,10 +25,6 @@ BRANCHES = {
     Branch.DENSITY_DIFFERENCE: density_difference,
 }
 """The jobs that read the static run."""
-_ATOMS = ("potcar_symbols", "potcar_functional", "magnetic_moments")
-SHARED = {"static": ("hubbard_u", *_ATOMS), "hybrid": _ATOMS}
-"""What each run takes over from the labels' overrides: a cell relaxed with one U, or in one magnetic
-state, has no gap with another."""
 
 
 def follow_up_flow(
@@ -53,8 +50,8 @@ def follow_up_flow(
     engine : dict
         The section ``engine`` of a definition: ``vasp`` or ``rehearsal``.
     followups : dict
-        The section ``followups``, whose overrides win over those of the labels that are `SHARED`; with `working_ion`
-        (for ``density_difference``) and, where known, `oxidation_references` (for ``bader``).
+        The section ``followups``, completed here by `jobs.followups.branch.with_shared`; with `working_ion` (for
+        ``density_difference``) and, where known, `oxidation_references` (for ``bader``).
     uuids : mapping of str to str
         Of the job of each branch, ``static`` included.
     category : str
@@ -66,7 +63,7 @@ def follow_up_flow(
         Of one job per branch. Each branch depends on the static run alone, so that a failure costs one branch.
     """
     kind = JobKind.FOLLOW_UP.value
-    followups = {**followups, "overrides": {**_shared_overrides(engine), **(followups.get("overrides") or {})}}
+    followups = with_shared(followups, engine)
     name = f"{campaign}/{kind}/{key}"
 
     def dressed(job: Job, branch: Branch) -> Job:
@@ -82,14 +79,3 @@ def follow_up_flow(
     branches = [Branch(branch) for branch in followups["branches"]]
     others = [dressed(BRANCHES[branch](first.output, crystal, engine, followups), branch) for branch in branches]
     return Flow([first, *others], name=name, metadata={"campaign": campaign, "kind": kind, "key": key})
-
-
-def _shared_overrides(engine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the labels' overrides that hold for the follow-ups' runs too, by their names there."""
-    labels = (engine.get("parameters") or {}).get("overrides") or {}
-    return {
-        f"{role}.{key}": value
-        for role, sections in SHARED.items()
-        for key, value in labels.items()
-        if key.partition(".")[0] in sections
-    }

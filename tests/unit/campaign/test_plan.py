@@ -90,6 +90,17 @@ def test_overrides_change_the_cost(wanted: CampaignDefinition, host: Host):
     assert less == pytest.approx(dense * 8 / 36)  # of 8 and 64 points, what time reversal leaves
 
 
+def test_follow_ups_are_priced_with_the_potcars_of_the_labels(host: Host):
+    """Na_sv brings LOBSTER's basis a function more than Na_pv, and so the static run a band."""
+    engine = VASP | {"parameters": {"overrides": {"potcar_symbols.Na": "Na_sv", "corrections": "none"}}}
+    inherited, said, other = (
+        rows_of(make_plan(definition(engine=engine, followups={"branches": ["bonding"], "overrides": overrides}), host))
+        for overrides in ({}, {"static.potcar_symbols.Na": "Na_sv"}, {"static.potcar_symbols.Na": "Na_pv"})
+    )
+    row = "follow_up", "static"
+    assert inherited[row].core_hours == said[row].core_hours > other[row].core_hours
+
+
 def test_more_processors_a_run_cost_more_core_hours(wanted: CampaignDefinition, host: Host, planned: Plan):
     more = make_plan(wanted, host, cores_per_run=272)
     assert (planned.cores_per_run, more.cores_per_run) == (68, 272)

@@ -106,6 +106,16 @@ def test_potcars_that_only_a_follow_up_needs_are_looked_for(machine: Machine) ->
     assert stopped(wanted(followups={"overrides": {"static.potcar_symbols.Fe": "Fe_sv"}})) == {}
 
 
+def test_follow_ups_look_for_the_potcars_that_the_labels_override(machine: Machine) -> None:
+    default = potcar_symbol("Li")
+    machine.potcar("Li").rename(machine.potcar("Li").with_name("POTCAR.Li.gz"))
+    engine = {"name": "vasp", "parameters": {"overrides": {"potcar_symbols.Li": "Li", "corrections": "none"}}}
+    assert default != "Li"
+    assert stopped(wanted(engine=engine)) == {}  # no run reads the default, those of the follow-ups neither
+    own = {"branches": ["pdos"], "overrides": {"static.potcar_symbols.Li": default}}
+    assert stopped(wanted(engine=engine, followups=own)) == {f"POTCAR {default}": ("relaxations", "pdos")}
+
+
 def test_without_lobster_only_bonding_is_stopped_and_only_where_it_is_asked_for(machine: Machine) -> None:
     (machine.bin / "lobster").unlink()
     assert stopped(wanted()) == {"LOBSTER": ("bonding",)}

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 ROLES = ("static", "hybrid")
 """Runs whose preset a campaign may change: ``static.kpoints.grid``, ``hybrid.incar.NELM``."""
+_ATOMS = ("potcar_symbols", "potcar_functional", "magnetic_moments")
+SHARED = {"static": ("hubbard_u", *_ATOMS), "hybrid": _ATOMS}
+"""What each run takes over from the labels' overrides: a cell relaxed with one U, or in one magnetic
+state, has no gap with another."""
 FINAL_REASONS = frozenset(
     {Reason.NON_FINITE, Reason.CHARGE_SPILLING, Reason.MISSING_PROGRAM, Reason.PREREQUISITE_FAILED}
 )
@@ -148,6 +152,29 @@ def _made_with(engine: Mapping[str, Any], followups: Mapping[str, Any]) -> dict[
     programs = programs_of(engine)
     provenance = programs.provenance(str(followups["static_preset"]))
     return {"cores": programs.cores, "origin": {"provenance": provenance, "software": software_versions()}}
+
+
+def with_shared(followups: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section with the labels' overrides that hold for the follow-ups' runs too.
+
+    Parameters
+    ----------
+    followups, engine : mapping
+        Sections of a definition.
+
+    Returns
+    -------
+    dict
+        The section ``followups``, its `overrides` completed by those that are `SHARED`; its own win.
+    """
+    labels = (engine.get("parameters") or {}).get("overrides") or {}
+    shared = {
+        f"{role}.{key}": value
+        for role, sections in SHARED.items()
+        for key, value in labels.items()
+        if key.partition(".")[0] in sections
+    }
+    return {**followups, "overrides": {**shared, **(followups.get("overrides") or {})}}
 
 
 def preset_for(
