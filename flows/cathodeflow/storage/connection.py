@@ -6,7 +6,7 @@ Opening, counting and reading by an index import neither the query engine nor py
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -285,17 +285,31 @@ def create_project(folder: Path, uri: str | None = None) -> Project:
     folder = Path(folder)
     home = Home(folder)
     address = store_of(folder, uri)
+    with _made_folder(folder):
+        project = _project(folder, address, create=True, home=home.of(address, given=uri))
+        with _in_words(address):
+            settle_identity(project)
+            names.ensure_indexes(project)
+    if project.home is None:  # it is the folder's word only now
+        project.home = Home(folder).of(address, given=uri)
+    return project
+
+
+@contextmanager
+def _made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for what is done inside; a refusal leaves none behind that is new and empty."""
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"The project folder {folder} cannot be made: {error.strerror}.") from error
-    project = _project(folder, address, create=True, home=home.of(address, given=uri))
-    with _in_words(address):
-        settle_identity(project)
-        names.ensure_indexes(project)
-    if project.home is None:  # it is the folder's word only now
-        project.home = Home(folder).of(address, given=uri)
-    return project
+    try:
+        yield
+    except StoreError:
+        if new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+        raise
 
 
 def open_project(folder: Path, uri: str | None = None, *, read_only: bool = False, moving: bool = False) -> Project:

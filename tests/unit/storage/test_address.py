@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from cathodeflow.errors import StoreError
 from cathodeflow.storage import server
 from cathodeflow.storage.address import KEY_PASSWORD_VARIABLE, PASSWORD_VARIABLE, StoreAddress, read_password, redact
-from cathodeflow.storage.connection import open_project
+from cathodeflow.storage.connection import create_project, open_project
 from cathodeflow.storage.project_file import FILE_NAME, read_project_file, store_of, write_project_file
 
 SECRET = "s3cr3t-w0rd"
@@ -265,6 +265,9 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, SECRET)
     caplog.set_level(logging.DEBUG)
+    with pytest.raises(StoreError, match="cannot be reached") as refused:
+        create_project(tmp_path / "new", UNREACHABLE)
+    assert not (tmp_path / "new").exists()
     with pytest.raises(StoreError, match="cannot be reached") as refused:
         open_project(tmp_path, UNREACHABLE)
     assert server.is_unreachable(refused.value)
