@@ -22,6 +22,7 @@ from cathodeflow.calculators.lobster.run import LobsterRun
 from cathodeflow.calculators.rehearsal import electrons
 from cathodeflow.calculators.rehearsal.inputs import read_inputs
 from cathodeflow.calculators.vasp.input_sets import written_order
+from cathodeflow.calculators.vasp.preset import VaspPreset
 from cathodeflow.calculators.vasp.static import StaticRun
 from cathodeflow.errors import CalculationError, DefinitionError, MissingDependencyError
 from cathodeflow.jobs.followups import bader as bader_room
@@ -385,6 +386,14 @@ def test_bonds_keep_the_order_of_the_cell_and_their_images() -> None:
         bonding_result(CELL, LobsterResult(bonds[:-1], quality))
 
 
+def change_smearing(static_output: dict[str, Any], lines: str) -> None:
+    """Change INCAR as custodian does for a run that does not converge with the tetrahedron method."""
+    incar = Path(static_output["folder"]) / "static" / "INCAR"
+    assert "ISMEAR = -5" in incar.read_text()
+    kept = [line for line in incar.read_text().splitlines() if line.split()[0] not in ("ISMEAR", "SIGMA")]
+    incar.write_text("\n".join(kept) + "\n" + lines)
+
+
 @pytest.mark.parametrize(("custodian", "width"), [("", None), ("ISMEAR = 0\nSIGMA = 0.05\n", 0.05)])
 def test_lobster_is_told_the_smearing_of_the_run_and_not_of_its_preset(
     custodian: str, width: float | None, static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -395,11 +404,8 @@ def test_lobster_is_told_the_smearing_of_the_run_and_not_of_its_preset(
         asked.append(gaussian_width)
         raise CalculationError("that is all", "charge_spilling")
 
-    incar = Path(static_output["folder"]) / "static" / "INCAR"
-    assert "ISMEAR = -5" in incar.read_text()
-    if custodian:  # as it changes a run that does not converge with the tetrahedron method
-        kept = [line for line in incar.read_text().splitlines() if line.split()[0] not in ("ISMEAR", "SIGMA")]
-        incar.write_text("\n".join(kept) + "\n" + custodian)
+    if custodian:
+        change_smearing(static_output, custodian)
     monkeypatch.setattr("cathodeflow.calculators.lobster.run.run_lobster", not_run)
     run(bonding, static_output)
     assert asked == [width]
@@ -417,6 +423,27 @@ def test_orbitals_outlive_a_list_of_bonds_that_cannot_be_used(
 
 
 # Density difference
+
+
+@pytest.mark.parametrize(("custodian", "scheme", "width"), [("", -5, 0.05), ("ISMEAR = 0\nSIGMA = 0.1\n", 0, 0.1)])
+def test_the_framework_is_smeared_as_the_whole_was_in_the_end(
+    custodian: str, scheme: int, width: float, static_output: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[VaspPreset] = []
+
+    def not_run(_: Structure, preset: VaspPreset, *_args: Any, **_options: Any) -> None:
+        asked.append(preset)
+        raise CalculationError("that is all", "charge_spilling")
+
+    if custodian:
+        change_smearing(static_output, custodian)
+    monkeypatch.setattr("cathodeflow.calculators.vasp.static.run_static", not_run)
+    run(density_difference, static_output)
+    (framework,) = asked
+    assert framework.incar_values["ISMEAR"] == scheme
+    if custodian:
+        assert framework.incar_values["SIGMA"] == width
+        assert {"incar.ISMEAR", "incar.SIGMA"} <= {override.key for override in framework.overrides}
 
 
 def grid(values: np.ndarray) -> GridDensity:

@@ -23,6 +23,7 @@ from custodian.lobster.jobs import LOBSTEROUTPUT_FILES, LobsterJob
 
 from cathodeflow.calculators.lobster.inputs import write_lobsterin
 from cathodeflow.calculators.lobster.outputs import LobsterResult, read_lobster
+from cathodeflow.calculators.vasp.electronic_outputs import read_smearing
 from cathodeflow.calculators.vasp.results import interventions_in
 from cathodeflow.calculators.vasp.run_files import bring
 from cathodeflow.calculators.zipped_files import DAMAGED, content_of, existing
@@ -107,8 +108,6 @@ def bring_vasp_files(source: Path, folder: Path) -> None:
 def gaussian_width_of(folder: Path) -> float | None:
     """Return the width of Gaussian smearing that a VASP run had in the end, eV; None with the tetrahedron method.
 
-    The run's own INCAR says it, not its preset: custodian turns to smearing where a run does not converge otherwise.
-
     Parameters
     ----------
     folder : Path
@@ -119,13 +118,7 @@ def gaussian_width_of(folder: Path) -> float | None:
     CalculationError
         INCAR is missing or damaged (reason ``broken_output``).
     """
-    from pymatgen.io.vasp.inputs import Incar
-
-    try:
-        incar = Incar.from_str(content_of(existing(folder, "INCAR")).decode("utf-8"))
-        scheme, width = int(incar.get("ISMEAR", 1)), float(incar.get("SIGMA", 0.2))  # VASP's defaults
-    except (*DAMAGED, ValueError, TypeError) as error:
-        raise CalculationError(f"INCAR of {folder} cannot be read ({error}): run it again", "broken_output") from error
+    scheme, width = read_smearing(folder)
     return None if scheme <= -4 else width  # -4, -5, -14 and -15 are tetrahedra
 
 

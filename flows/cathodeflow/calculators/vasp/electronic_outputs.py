@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cathodeflow.calculators.zipped_files import DAMAGED, existing, opened
+from cathodeflow.calculators.zipped_files import DAMAGED, content_of, existing, opened
 from cathodeflow.errors import CalculationError
 from cathodeflow.records.outcomes import Reason
 from cathodeflow.science.electronic.pdos import PartialDos
@@ -187,6 +187,30 @@ def read_valences(folder: Path, species: Sequence[str]) -> tuple[float, ...]:
     if elements != list(species):
         raise _broken("vasprun.xml", "its atoms are not those of the cell")
     return tuple(valences)
+
+
+def read_smearing(folder: Path) -> tuple[int, float]:
+    """Return ISMEAR and SIGMA (eV) that a run had in the end.
+
+    The run's own INCAR says it, not its preset: custodian turns to smearing where a run does not converge otherwise.
+
+    Parameters
+    ----------
+    folder : Path
+        With the run's INCAR, plain or gzipped.
+
+    Raises
+    ------
+    CalculationError
+        INCAR is missing or damaged (reason ``broken_output``).
+    """
+    from pymatgen.io.vasp.inputs import Incar
+
+    try:
+        incar = Incar.from_str(content_of(existing(folder, "INCAR")).decode("utf-8"))
+        return int(incar.get("ISMEAR", 1)), float(incar.get("SIGMA", 0.2))  # VASP's defaults
+    except (*DAMAGED, ValueError, TypeError) as error:
+        raise CalculationError(f"INCAR of {folder} cannot be read ({error}): run it again", "broken_output") from error
 
 
 def read_density_grid(folder: Path) -> tuple[int, int, int]:

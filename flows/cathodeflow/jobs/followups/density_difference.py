@@ -44,12 +44,13 @@ _OF_THE_IONS: dict[str, Any] = {"incar.ISMEAR": 0, "incar.SIGMA": 0.05}
 
 @dataclass(frozen=True)
 class _Whole:
-    """The cell that is taken apart, and its density."""
+    """The cell that is taken apart, its density, and ISMEAR and SIGMA that its run had in the end."""
 
     structure: Structure
     density: DensityFile
     inside: tuple[int, ...]
     outside: tuple[int, ...]
+    smearing: tuple[int, float] | None = None
 
 
 @job
@@ -95,6 +96,7 @@ def density_difference(
 
 def _whole(folder: Path, crystal: Mapping[str, Any], working_ion: str) -> _Whole:
     from cathodeflow.calculators.bader.chgcar import read_density
+    from cathodeflow.calculators.vasp.electronic_outputs import read_smearing
     from cathodeflow.calculators.zipped_files import existing
     from cathodeflow.records.crystal import Crystal
 
@@ -106,7 +108,15 @@ def _whole(folder: Path, crystal: Mapping[str, Any], working_ion: str) -> _Whole
             f"the cell holds no {working_ion or 'working ion'} beside a framework, so that it has no two parts",
             Reason.PREREQUISITE_FAILED.value,
         )
-    return _Whole(structure, read_density(existing(folder, "CHGCAR")), inside, outside)
+    return _Whole(structure, read_density(existing(folder, "CHGCAR")), inside, outside, read_smearing(folder))
+
+
+def _of_the_framework(whole: _Whole, followups: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the smearing that custodian gave the whole: another one in the framework would show in the difference."""
+    planned = preset_for("static", followups).incar_values.get("ISMEAR")
+    if whole.smearing is None or whole.smearing[0] == planned:
+        return {}
+    return {"incar.ISMEAR": whole.smearing[0], "incar.SIGMA": whole.smearing[1]}
 
 
 def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any]) -> Found:
@@ -123,8 +133,8 @@ def _parts(whole: _Whole, engine: Mapping[str, Any], followups: Mapping[str, Any
     overrides: list[Override] = []
     interventions: list[Intervention] = []
     earlier_s = 0.0
-    none: dict[str, Any] = {}
-    runs = ((FRAMEWORK_FOLDER, whole.inside, none), (IONS_FOLDER, whole.outside, _OF_THE_IONS))
+    smeared = _of_the_framework(whole, followups)
+    runs = ((FRAMEWORK_FOLDER, whole.inside, smeared), (IONS_FOLDER, whole.outside, _OF_THE_IONS))
     with programs.available():
         for name, sites, own in runs:
             part = type(whole.structure).from_sites([whole.structure[index] for index in sites])
