@@ -219,6 +219,23 @@ def test_an_override_of_no_run_is_refused(key: str) -> None:
         preset_for("static", FOLLOWUPS | {"overrides": {key: 1}})
 
 
+def provenance(branch: Branch, overrides: dict[str, Any]) -> str:
+    section = FOLLOWUPS | {"overrides": overrides}
+    output = branch_output(branch, ENGINE, section, lambda: None, lambda _: Found(PdosResult.model_construct()))
+    return str(output["origin"]["provenance"])
+
+
+def test_numbers_of_a_changed_preset_are_told_from_those_of_the_preset() -> None:
+    coarse, of_hybrid = {"static.kpoints.grid": [2, 2, 2]}, {"hybrid.incar.ENCUT": 400.0}
+    assert provenance(Branch.PDOS, {}) == "rehearsal:pair:s0_static"
+    assert provenance(Branch.PDOS, coarse).startswith("rehearsal:pair:s0_static+")
+    assert provenance(Branch.PDOS, coarse) != provenance(Branch.PDOS, {"static.kpoints.grid": [3, 3, 3]})
+    assert provenance(Branch.PDOS, coarse | of_hybrid) == provenance(Branch.PDOS, coarse)  # it has no hybrid run
+    assert provenance(Branch.GAP, of_hybrid) != provenance(Branch.GAP, {})
+    for silent in ({"static.incar.KPAR": 2}, {"static.kpoints.grid": [4, 4, 4]}):  # as the preset has it
+        assert provenance(Branch.GAP, silent) == provenance(Branch.GAP, {})
+
+
 def test_static_run_is_prepared_for_the_branches_that_are_asked() -> None:
     assert needed_overrides(CELL, FOLLOWUPS) == {}
     light = FOLLOWUPS | {"branches": ["bader"], "static_preset": "s0_pdos"}

@@ -23,6 +23,19 @@ DEFAULT_NSW = 99
 """Ionic steps of the Materials Project's set, where a preset has no NSW."""
 
 
+def telling(preset: VaspPreset) -> dict[str, Any]:
+    """Return the overrides of a preset that change numbers."""
+    return {override.key: override.value for override in preset.overrides if override.key not in SILENT_KEYS}
+
+
+def with_digest(name: str, changed: Mapping[str, Any]) -> str:
+    """Return a preset's name, and 8 hexadecimal digits of what is changed of it, if anything."""
+    if not changed:
+        return name
+    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
+    return f"{name}+{digest[:8]}"
+
+
 @dataclass(frozen=True)
 class VaspParameters:
     """The checked parameters.
@@ -57,15 +70,12 @@ class VaspParameters:
     @property
     def label(self) -> str:
         """The preset's name, and 8 hexadecimal digits of all that changes energies beside it."""
-        changed: dict[str, Any] = {o.key: o.value for o in self.preset.overrides if o.key not in SILENT_KEYS}
+        changed = telling(self.preset)
         if self.reference_name != DEFAULT_REFERENCE:
             changed["reference_preset"] = self.reference_name
         if self.double_relax:
             changed["double_relax"] = True
-        if not changed:
-            return self.preset.name
-        digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
-        return f"{self.preset.name}+{digest[:8]}"
+        return with_digest(self.preset.name, changed)
 
     @property
     def cores_now(self) -> int:

@@ -121,7 +121,7 @@ def branch_output(
         "interventions": [] if found is None else [done.model_dump() for done in found.interventions],
         "folder": str(Path.cwd()),
         "wall_s": time.perf_counter() - began + (0.0 if found is None else found.earlier_s),
-        **_made_with(engine, followups),
+        **_made_with(branch, engine, followups),
     }
 
 
@@ -145,12 +145,15 @@ def _read(read: Callable[[], Read]) -> Read:
         raise _UnreadableError(f"{error}{remedy}", reason.value) from error
 
 
-def _made_with(engine: Mapping[str, Any], followups: Mapping[str, Any]) -> dict[str, Any]:
+def _made_with(branch: Branch, engine: Mapping[str, Any], followups: Mapping[str, Any]) -> dict[str, Any]:
+    from cathodeflow.calculators.vasp.parameters import telling, with_digest
     from cathodeflow.calculators.vasp.programs import programs_of
     from cathodeflow.records.document import software_versions
 
     programs = programs_of(engine)
-    provenance = programs.provenance(str(followups["static_preset"]))
+    roles = ROLES if branch == Branch.GAP else ("static",)
+    changed = {f"{role}.{key}": value for role in roles for key, value in telling(preset_for(role, followups)).items()}
+    provenance = programs.provenance(with_digest(str(followups["static_preset"]), changed))
     return {"cores": programs.cores, "origin": {"provenance": provenance, "software": software_versions()}}
 
 
