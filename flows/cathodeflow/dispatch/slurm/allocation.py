@@ -278,7 +278,7 @@ class Allocation:
         return lived and slot.exits <= MOST_EXITS and code != STORE_AWAY
 
     def _note(self, pid: int, code: int) -> None:
-        """Write down a death, unless by a signal while the allocation is ending: Slurm then says why.
+        """Write down a death.
 
         Also of a worker that ended well: if a job of it is open, a library has ended the process under it.
         """
@@ -288,8 +288,9 @@ class Allocation:
         if code:
             say(f"worker {pid} was ended by {how}{', for memory' if out_of_memory else ''}")
         job_id = slurm_job_id(os.environ)
-        if job_id is not None and (code >= 0 or not self._asked_to_end):
-            death = Death(socket.gethostname(), pid, max(-code, 0), out_of_memory and code < 0, max(code, 0))
+        if job_id is not None:
+            killed = out_of_memory and code < 0
+            death = Death(socket.gethostname(), pid, max(-code, 0), killed, max(code, 0), self._asked_to_end)
             try:
                 write_death(self.options.project, job_id, death)
             except OSError as error:  # a full disk must not take the other slots along

@@ -53,7 +53,7 @@ def judge(finding: Finding, death: Death | None) -> Judgement | None:
     """
     job = finding.job
     if finding.standing == Standing.ENDED and job is not None:
-        if death is not None and job.reason not in _TOLD_BY_SLURM:
+        if death is not None and job.reason not in (_KILLED_BY_SLURM if _may_be_slurms(death) else _TOLD_BY_SLURM):
             return _of_the_dead(death)  # its worker died before the allocation ended, whatever of
         if job.reason is not None:
             return Judgement(job.reason, job.sentence())
@@ -62,13 +62,19 @@ def judge(finding: Finding, death: Death | None) -> Judgement | None:
         return (
             _of_the_dead(death) if death else Judgement(Reason.VANISHED, "its Slurm job is gone and nobody knows why")
         )
-    if death is not None and job is not None and job.state == "RUNNING":
+    if death is not None and job is not None and job.state == "RUNNING" and not _may_be_slurms(death):
         return _of_the_dead(death)
     return None
 
 
+def _may_be_slurms(death: Death) -> bool:
+    """Whether Slurm may have sent the signal: it has the last word where it says so, once it has said it."""
+    return death.ending and death.signal > 0
+
+
 # Slurm kills by signal 9 for these, and an allocation that sees it first takes it for somebody's kill.
 _TOLD_BY_SLURM = frozenset({Reason.OUT_OF_MEMORY, Reason.NODE_FAIL, Reason.PREEMPTED})
+_KILLED_BY_SLURM = _TOLD_BY_SLURM | {Reason.TIMEOUT, Reason.CANCELLED}
 
 
 def _of_the_dead(death: Death) -> Judgement:

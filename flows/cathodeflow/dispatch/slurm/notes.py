@@ -16,7 +16,7 @@ exit with small numbers, and such an end is the job's failure."""
 
 @dataclass(frozen=True)
 class Death:
-    """A worker that ended by a signal, or by the exit of its job, while its allocation went on.
+    """A worker that ended by a signal, or by the exit of its job, before its allocation did.
 
     Attributes
     ----------
@@ -28,6 +28,8 @@ class Death:
         The kernel ended something in this allocation for memory meanwhile.
     exit_code : int
         Of an exit; 0 for a signal, and for a worker that ended as if all was well.
+    ending : bool
+        The allocation had been asked to end: a signal may then be Slurm's, which says why.
     """
 
     host: str
@@ -35,6 +37,7 @@ class Death:
     signal: int
     out_of_memory: bool
     exit_code: int = 0
+    ending: bool = False
 
 
 def write_death(project: Path, job_id: str, death: Death) -> None:

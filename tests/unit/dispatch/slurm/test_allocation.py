@@ -170,9 +170,11 @@ def test_a_worker_that_gave_up_waiting_for_the_store_is_not_started_again(
     assert run_with(tmp_path, monkeypatch, f"raise SystemExit({STORE_AWAY})").restarts == 0
 
 
-@pytest.mark.parametrize(("how", "noted"), [("raise SystemExit(3)", [3]), ("os.kill(os.getpid(), signal.SIGKILL)", [])])
-def test_in_an_ending_allocation_an_exit_is_the_jobs_and_a_signal_is_slurms(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, noted: list[int]
+@pytest.mark.parametrize(
+    ("how", "noted"), [("raise SystemExit(3)", (3, 0, True)), ("os.kill(os.getpid(), signal.SIGKILL)", (0, 9, True))]
+)
+def test_in_an_ending_allocation_each_death_is_noted_as_one_of_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, noted: tuple[int, int, bool]
 ) -> None:
     program = (
         "import os, pathlib, signal, sys, time\n"
@@ -192,4 +194,4 @@ def test_in_an_ending_allocation_an_exit_is_the_jobs_and_a_signal_is_slurms(
 
     monkeypatch.setattr(allocation.Allocation, "_tend", asked_when_ready)
     run_with(tmp_path, monkeypatch, program)
-    assert [note["exit_code"] for note in notes(tmp_path)] == noted
+    assert [(note["exit_code"], note["signal"], note["ending"]) for note in notes(tmp_path)] == [noted]

@@ -140,6 +140,27 @@ def test_a_worker_that_died_before_its_allocation_ended_is_told_from_it(state: s
     assert judgement.reason == Reason.VANISHED
 
 
+AT_THE_END = Death("n1", 42, 9, out_of_memory=False, ending=True)
+
+
+@pytest.mark.parametrize("state", ["TIMEOUT", "CANCELLED", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED"])
+def test_of_an_ending_allocation_slurm_says_why_it_sent_the_signal(state: str) -> None:
+    assert judge(Finding(Standing.RUNNING, SlurmJob("7", "RUNNING")), AT_THE_END) is None, "it has not said it yet"
+    judgement = judge(Finding(Standing.ENDED, SlurmJob("7", state)), AT_THE_END)
+    assert judgement is not None
+    assert judgement.reason == state.lower()
+
+
+@pytest.mark.parametrize(("state", "exit_code"), [("FAILED", 3), ("COMPLETED", 0)])
+def test_the_exit_of_an_ending_allocation_says_nothing_of_a_worker_that_a_signal_took(
+    state: str, exit_code: int
+) -> None:
+    """The soak: the allocation ended with the code of another worker's job, and that was told of the killed one."""
+    judgement = judge(Finding(Standing.ENDED, SlurmJob("7", state, exit_code)), AT_THE_END)
+    assert judgement is not None
+    assert judgement.reason == Reason.VANISHED
+
+
 @pytest.mark.parametrize("code", [1, 3, 9])  # 3 is what our own commands return where the store stays away
 def test_the_exit_of_a_job_is_no_kill_and_a_store_that_stayed_away_no_fault_of_the_job(code: int) -> None:
     running = Finding(Standing.RUNNING, SlurmJob("7", "RUNNING"))
