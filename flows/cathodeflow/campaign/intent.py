@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.event_log import Line, change_and_tell, deliver
+from cathodeflow.dispatch.processes import SIGN_OF_LIFE_S, TOKENS_IN_USE, is_abandoned, moment, this_process
 from cathodeflow.errors import CampaignError
 from cathodeflow.storage.collections import CAMPAIGNS
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 FIELD = "intent"
 PATIENCE_S = 60.0
-SIGN_OF_LIFE_S = 10.0
 RESUBMIT = "resubmit"
 UNDO = "undo"
 
@@ -41,8 +41,6 @@ class Intent:
         The campaign.
     """
 
-    _active: set[str] = set()  # tokens of this process that are in use; others of its own were left by an error
-
     def __init__(self, project: Project, name: str) -> None:
         self.project = project
         self.name = name
@@ -52,8 +50,6 @@ class Intent:
         self._heard = time.monotonic()
 
     def _owner(self) -> dict[str, Any]:
-        from cathodeflow.dispatch.processes import moment, this_process
-
         return {**this_process(), "token": self.token, "since": moment(), "left": False}
 
     def _write(self, held: str | None, fields: Mapping[str, Any]) -> bool:
@@ -74,7 +70,7 @@ class Intent:
         CampaignError
             There is no such campaign, or another process has it for too long.
         """
-        self._active.add(self.token)
+        TOKENS_IN_USE.add(self.token)
         deadline = time.monotonic() + PATIENCE_S
         while not self._write(None, {FIELD: self._owner()}):
             note = (self.project.database[CAMPAIGNS].find_one({"_id": self.name}, {FIELD: 1}) or {}).get(FIELD)
@@ -114,8 +110,6 @@ class Intent:
         CampaignError
             As `note`.
         """
-        from cathodeflow.dispatch.processes import moment
-
         if time.monotonic() - self._heard > SIGN_OF_LIFE_S:
             self._heard = time.monotonic()
             if not self._write(self.token, {f"{FIELD}.since": moment()}):
@@ -153,7 +147,7 @@ class Intent:
         """After an error: what is left half done is for the next one; on the embedded store nothing is."""
         from pymongo.errors import PyMongoError
 
-        self._active.discard(self.token)
+        TOKENS_IN_USE.discard(self.token)
         if self.project.file is None:
             # A server that is away learns nothing; then the end of this process tells.
             with suppress(PyMongoError):
@@ -163,7 +157,7 @@ class Intent:
         """Let go."""
         if not self.done:
             self._write(self.token, {FIELD: None})
-        self._active.discard(self.token)
+        TOKENS_IN_USE.discard(self.token)
 
     def _lost(self) -> CampaignError:
         return CampaignError(
@@ -174,9 +168,7 @@ class Intent:
 
 def _is_left(note: Mapping[str, Any]) -> bool:
     """Whether nobody will finish what a note tells of."""
-    from cathodeflow.dispatch.processes import is_abandoned
-
-    return bool(note.get("left")) or is_abandoned(note, Intent._active)  # noqa: SLF001  the class's own
+    return bool(note.get("left")) or is_abandoned(note)
 
 
 @contextmanager

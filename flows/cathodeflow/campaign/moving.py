@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 
 from cathodeflow.campaign import transitions
 from cathodeflow.campaign.event_log import Line, change_and_tell
-from cathodeflow.dispatch.processes import is_abandoned, moment, this_process
+from cathodeflow.dispatch.processes import SIGN_OF_LIFE_S, TOKENS_IN_USE, is_abandoned, moment, this_process
 from cathodeflow.errors import StoreError
 from cathodeflow.records.campaign import BeforeMove, CampaignRecord
 from cathodeflow.records.outcomes import CampaignState
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 AT_WORK = frozenset({CampaignState.RUNNING, CampaignState.PAUSED})
 LOOK_S = 1.0
-SIGN_OF_LIFE_S = 10.0
 MOVED = "moved"
 MOVER = "mover"
 
@@ -140,8 +139,6 @@ class _Mover:
         With that store.
     """
 
-    _active: set[str] = set()  # tokens of this process that are in use; others of its own were left by an error
-
     def __init__(self, source: Project) -> None:
         self.source = source
         self.token = uuid.uuid4().hex
@@ -156,17 +153,17 @@ class _Mover:
             Another process moves the project.
         """
         mark = {"_id": MOVER, **this_process(), "token": self.token, "since": moment()}
-        self._active.add(self.token)
+        TOKENS_IN_USE.add(self.token)
         with self.source.transaction():
             found = self.source.get(MARKER, MOVER)
             if found is None:
                 taken = self.source.insert_missing(MARKER, [mark]) == 1
             else:
-                free = is_abandoned(found, self._active)
+                free = is_abandoned(found)
                 there = {"_id": MOVER, "token": found["token"]}
                 taken = free and self.source.database[MARKER].replace_one(there, mark).matched_count == 1
         if not taken:
-            self._active.discard(self.token)
+            TOKENS_IN_USE.discard(self.token)
             other = found or self.source.get(MARKER, MOVER) or {}
             raise StoreError(
                 f"Process {other.get('pid')} on {other.get('host')} moves {self.source.folder} already: wait for it, "
@@ -201,7 +198,7 @@ class _Mover:
     def release(self) -> None:
         """Take the mark away."""
         self.source.database[MARKER].delete_one({"_id": MOVER, "token": self.token})
-        self._active.discard(self.token)
+        TOKENS_IN_USE.discard(self.token)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,11 @@ from cathodeflow.settings import get_settings
 _SAME_START_S = 0.05
 SLOTS, SLOTS_OF_A_GPU = "CATHODEFLOW_SLOTS", "CATHODEFLOW_SLOTS_OF_A_GPU"
 """Variables by which an allocation tells a worker with how many it shares its cores, and each of its GPUs."""
+
+SIGN_OF_LIFE_S = 10.0
+"""How often whoever holds a mark for long says that it lives, to those who cannot see its process."""
+TOKENS_IN_USE: set[str] = set()
+"""Of the marks that this process is at work with; others of its own were left by an error."""
 
 # What names the place in Slurm where a process runs; `reconcile` asks Slurm about it.
 SLURM_IDENTITY = {
@@ -123,14 +128,12 @@ def is_gone(owner: Any, since: datetime | None) -> bool:
     return since is not None and moment() - since.replace(tzinfo=None) > limit
 
 
-def is_abandoned(mark: Mapping[str, Any], in_use: Container[str]) -> bool:
+def is_abandoned(mark: Mapping[str, Any]) -> bool:
     """Whether nobody will finish what a mark tells of: its process is gone, or an error of this process left it.
 
     Parameters
     ----------
     mark : dict
         As `this_process` names a process, with ``token`` and ``since``.
-    in_use : container of str
-        Tokens that this process is at work with.
     """
-    return mark.get("token") not in in_use if is_own(mark) else is_gone(mark, mark.get("since"))
+    return mark.get("token") not in TOKENS_IN_USE if is_own(mark) else is_gone(mark, mark.get("since"))

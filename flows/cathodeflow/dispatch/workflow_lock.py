@@ -20,7 +20,7 @@ import gridfs
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core.launchpad import LockedWorkflowError, WFLock
 
-from cathodeflow.dispatch.processes import is_abandoned, moment, this_process
+from cathodeflow.dispatch.processes import TOKENS_IN_USE, is_abandoned, moment, this_process
 from cathodeflow.errors import StoreError
 from cathodeflow.settings import get_settings
 
@@ -52,8 +52,6 @@ class WorkflowLock:
         Its fireworks when it was locked.
     """
 
-    _active: set[str] = set()  # tokens of this process that are in use; others of its own were left by an error
-
     def __init__(self, launchpad: ServerLaunchPad, fw_id: int) -> None:
         self.launchpad = launchpad
         self.fw_id = fw_id
@@ -70,11 +68,11 @@ class WorkflowLock:
         DuplicateKeyError
             A workflow of its natural key is there.
         """
-        self._active.add(self.token)
+        TOKENS_IN_USE.add(self.token)
         try:
             self.workflow = self.launchpad.workflows.insert_one({**document, "locked": self.document()}).inserted_id
         except BaseException:
-            self._active.discard(self.token)
+            TOKENS_IN_USE.discard(self.token)
             raise
         self.launchpad.held_locks.append(self)
         return self
@@ -82,7 +80,7 @@ class WorkflowLock:
     def insert_all(self, documents: Sequence[dict[str, Any]]) -> Self:
         """Insert workflows, all with this lock in them."""
         self.tokens = [self.token, *(uuid.uuid4().hex for _ in documents[1:])]
-        self._active.update(self.tokens)
+        TOKENS_IN_USE.update(self.tokens)
         try:
             self.launchpad.workflows.insert_many(
                 [
@@ -91,7 +89,7 @@ class WorkflowLock:
                 ]
             )
         except BaseException:
-            self._active.difference_update(self.tokens)
+            TOKENS_IN_USE.difference_update(self.tokens)
             raise
         self.workflow = self.token
         self.launchpad.held_locks.append(self)
@@ -113,11 +111,11 @@ class WorkflowLock:
         """
         if self.workflow is not None:
             return self  # inserted with it
-        self._active.add(self.token)
+        TOKENS_IN_USE.add(self.token)
         try:
             self._wait()
         except BaseException:
-            self._active.discard(self.token)
+            TOKENS_IN_USE.discard(self.token)
             raise
         self.launchpad.held_locks.append(self)
         return self
@@ -145,7 +143,7 @@ class WorkflowLock:
 
     def is_abandoned(self, locked: Any) -> bool:
         """Whether nobody will take a lock off; FireWorks' own bare flag names no process."""
-        return isinstance(locked, dict) and is_abandoned(locked, self._active)
+        return isinstance(locked, dict) and is_abandoned(locked)
 
     def _take_over(self, there: dict[str, Any]) -> bool:
         taken = self.launchpad.workflows.find_one_and_update(
@@ -161,7 +159,7 @@ class WorkflowLock:
         """Take the lock off, with what was pending when all of it is written."""
         error = _error[0]
         self.launchpad.held_locks.remove(self)
-        self._active.difference_update(self.tokens)
+        TOKENS_IN_USE.difference_update(self.tokens)
         if error is None:
             self.launchpad.workflows.update_many(
                 {"locked.token": {"$in": self.tokens}}, {"$unset": {"locked": True, "pending": True}}
