@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cathodeflow.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from cathodeflow.dispatch.launchpad import ProjectLaunchPad
     from cathodeflow.storage.connection import Project
 
 
@@ -32,10 +33,29 @@ def require_loadable(project: Project, fw_ids: Sequence[int]) -> None:
     specs = specs_of(project, fw_ids, ("_kind",))
     launchpad = project_launchpad(project)
     for fw_id in {spec.get("_kind"): fw_id for fw_id, spec in specs.items()}.values():
-        try:
-            launchpad.get_fw_by_id(fw_id)
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"the module of job {fw_id} cannot be imported here ({error}): say this again in the environment of "
-                "its workers"
-            ) from error
+        load(launchpad, fw_id, f"the module of job {fw_id}")
+
+
+def load(launchpad: ProjectLaunchPad, fw_id: int, module: str = "its module") -> None:
+    """Load a job as FireWorks does.
+
+    Parameters
+    ----------
+    launchpad : ProjectLaunchPad
+        Of the project.
+    fw_id : int
+        The job.
+    module : str
+        What the refusal calls its module.
+
+    Raises
+    ------
+    MissingDependencyError
+        Its module cannot be imported here.
+    """
+    try:
+        launchpad.get_fw_by_id(fw_id)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{module} cannot be imported here ({error}): say this again in the environment of its workers"
+        ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cathodeflow.dispatch.generations import PARTS, added_by, reinstate, supersede
 from cathodeflow.dispatch.jobs import FIREWORKS, WORKFLOWS
 from cathodeflow.dispatch.launchpad import CONTINUE_FROM, MEMORY_FACTOR, TIME_FACTOR, factor_of, project_launchpad
-from cathodeflow.errors import MissingDependencyError
+from cathodeflow.dispatch.loadable import load
 
 if TYPE_CHECKING:
     from cathodeflow.dispatch.launchpad import ProjectLaunchPad
@@ -215,12 +215,7 @@ def run_again(project: Project, before: Sequence[Mapping[str, Any]], changes: Ma
     unchanged = {"fw_id": was["fw_id"], "state": {"$in": list(_ENDED)}, "launches": was["launches"]}
     if launchpad.fireworks.find_one(unchanged, {"_id": 1}) is None:
         return False
-    try:
-        launchpad.get_fw_by_id(was["fw_id"])
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"its module cannot be imported here ({error}): say this again in the environment of its workers"
-        ) from error
+    load(launchpad, was["fw_id"])
     if "superseded" in was:
         supersede(launchpad, was["fw_id"], was["superseded"])
     return bool(rerun(project, [was["fw_id"]], changes))
