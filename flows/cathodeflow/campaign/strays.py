@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cathodeflow.records.document import in_utc
 from cathodeflow.storage.collections import LAUNCHES, WORKFLOWS
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _strays(project: Project, bucket: Bucket, before: datetime) -> Strays:
     files = {d["_id"]: d for d in database[f"{bucket.name}.files"].find({}, {"uploadDate": 1, "length": 1})}
     halves = set(database[f"{bucket.name}.chunks"].distinct("files_id")) - files.keys()  # of a killed writer
     named = _named(project, bucket) if files or halves else frozenset()
-    gone = [id_ for id_, d in files.items() if str(id_) not in named and _aware(d["uploadDate"]) < before]
+    gone = [id_ for id_, d in files.items() if str(id_) not in named and in_utc(d["uploadDate"]) < before]
     # A file's number says when it was begun.
     torn = [id_ for id_ in halves if str(id_) not in named and id_.generation_time < before]
     size = sum(int(files[id_]["length"]) for id_ in gone) + sum(_weight(project, bucket, id_) for id_ in torn)
@@ -119,10 +120,6 @@ def _named(project: Project, bucket: Bucket) -> frozenset[str]:
 def _weight(project: Project, bucket: Bucket, id_: Any) -> int:
     chunks = project.database[f"{bucket.name}.chunks"].find({"files_id": id_}, {"data": 1})
     return sum(len(chunk["data"]) for chunk in chunks)
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def remove_strays(project: Project, strays: Strays) -> int:

@@ -50,6 +50,11 @@ def last_resubmission(project: Project, name: str) -> dict[str, Any]:
     CampaignError
         There is none.
     """
+    return _standing(project, name)[-1]
+
+
+def _standing(project: Project, name: str) -> list[dict[str, Any]]:
+    """Return the events of the resubmissions that were not taken back, in order; raises as `last_resubmission`."""
     transitions.read_campaign(project, name)
     events = project.select("events", {"campaign": name, "kind": {"$in": [RESUBMITTED, TAKEN_BACK]}}, [("_id", 1)])
     gone = {event["details"]["number"] for event in events if event["kind"] == TAKEN_BACK}
@@ -57,16 +62,14 @@ def last_resubmission(project: Project, name: str) -> dict[str, Any]:
     if not left:
         made = f"each of its {len(gone)} was taken back already" if gone else "none was made"
         raise CampaignError(f"campaign {name} has no resubmission to take back: {made}")
-    return left[-1]
+    return left
 
 
 def _batches(project: Project, name: str) -> list[dict[str, Any]]:
     """Return what the last command made that is not taken back, its last batch first; raises as `last_resubmission`."""
-    command = _command(last_resubmission(project, name))
-    events = project.select("events", {"campaign": name, "kind": {"$in": [RESUBMITTED, TAKEN_BACK]}}, [("_id", 1)])
-    gone = {event["details"]["number"] for event in events if event["kind"] == TAKEN_BACK}
-    made = [event for event in events if event["kind"] == RESUBMITTED and _command(event) == command]
-    return [event["details"] for event in reversed(made) if event["details"]["number"] not in gone]
+    standing = _standing(project, name)
+    command = _command(standing[-1])
+    return [event["details"] for event in reversed(standing) if _command(event) == command]
 
 
 def _command(event: Mapping[str, Any]) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from datetime import UTC
 from typing import TYPE_CHECKING
+
+from cathodeflow.records.document import in_utc
 
 if TYPE_CHECKING:
     from cathodeflow.storage.connection import Project
@@ -38,7 +39,7 @@ def clock_ahead_s(project: Project) -> float | None:
     answered = time.time()
     if said is None:
         return None
-    theirs: float = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
+    theirs: float = in_utc(said).timestamp()
     return max(began - theirs, 0.0) - max(theirs - answered, 0.0)
 
 
